@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "engine/base/memory.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Atomics, because offloaded jobs allocate too; relaxed, because only tests read them. */
+static atomic_uint_fast64_t allocations;
+static atomic_uint_fast64_t fail_at = UINT64_MAX;
+
+static int may_allocate(void)
+{
+	uint64_t number = atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+
+	return number != atomic_load_explicit(&fail_at, memory_order_relaxed);
+}
+
+void *memory_allocate(size_t size)
+{
+	return may_allocate() ? calloc(1, size != 0 ? size : 1) : NULL;
+}
+
+void *memory_array(size_t count, size_t size)
+{
+	if (size != 0 && count > SIZE_MAX / size)
+		return NULL;
+	return memory_allocate(count * size);
+}
+
+void *memory_resize(void *block, size_t size)
+{
+	return may_allocate() ? realloc(block, size != 0 ? size : 1) : NULL;
+}
+
+void memory_free(void *block)
+{
+	free(block);
+}
+
+void memory_wipe(void *block, size_t size)
+{
+	if (size != 0)
+		explicit_bzero(block, size);
+}
+
+void memory_wipe_free(void *block, size_t size)
+{
+	if (block != NULL)
+		memory_wipe(block, size);
+	free(block);
+}
+
+void memory_fail_after(uint64_t count)
+{
+	uint64_t now = atomic_load_explicit(&allocations, memory_order_relaxed);
+
+	atomic_store_explicit(&fail_at, count > UINT64_MAX - now ? UINT64_MAX : now + count,
+			      memory_order_relaxed);
+}
+
+uint64_t memory_allocations(void)
+{
+	return atomic_load_explicit(&allocations, memory_order_relaxed);
+}
