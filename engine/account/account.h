@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * account - the cluster's table of accounts: addresses, public keys, slots.
+ *
+ * A stream of clear, signed records in the replicated journal; every node
+ * holds all of it and indexes it by normalised address. Chain of trust: the
+ * cluster's admin key (pinned in the configuration) signs an account's birth
+ * and status; the birth names the account's first identity (Ed25519); each
+ * further identity is signed by the one before; the identity signs delivery
+ * keys and slots, with a counter that only grows. A record that does not verify
+ * along this chain is ignored and logged, so a lying store cannot plant an
+ * account, a slot or a delivery key. Merging is by counter, then by digest.
+ *
+ * A pure state: account_table_apply() takes records in any order, any number of
+ * times, with one result. I/O is the caller's (engine/account/accounts.h).
+ */
+#ifndef AEROSTORE_ENGINE_ACCOUNT_ACCOUNT_H
+#define AEROSTORE_ENGINE_ACCOUNT_ACCOUNT_H
+
+#include "engine/crypto/sealed.h"
+#include "engine/crypto/slot.h"
+
+#define ACCOUNT_SLOT_MAX 64u
+#define ADDRESS_MAX 320u
+
+enum account_status { ACCOUNT_ACTIVE = 1, ACCOUNT_DISABLED = 2, ACCOUNT_DELETED = 3 };
+
+struct account_slot {
+	struct slot_info info;
+	struct buf encoded;
+};
+
+/* As merged so far. Borrowed from the table; valid until the next apply. */
+struct account_record {
+	struct id128 id;
+	struct id128 tag;     /* pseudonym in record headers */
+	struct id128 stream;  /* its journal stream */
+	char address[ADDRESS_MAX + 1]; /* normalised */
+	enum account_status status;
+	uint8_t identity_public[PUBLIC_SIZE];
+	uint8_t delivery_public[X25519_SIZE];
+	uint64_t counter;     /* of the newest key record */
+	uint64_t created_ms;
+	bool enrolled;        /* its user has logged in; until then the operator can read */
+	struct account_slot *slots;
+	size_t slot_count;
+};
+
+struct account_table;
+
+MUST_USE enum err account_table_create(struct id128 cluster,
+				       const uint8_t admin_public[PUBLIC_SIZE],
+				       struct account_table **out);
+void account_table_destroy(struct account_table **table);
+/*
+ * Merges one record. ERR_AUTH: not signed along the chain (it is kept aside when only its
+ * predecessor is missing so far, and tried again later); ERR_CORRUPT; ERR_OK also when old news.
+ */
+MUST_USE enum err account_table_apply(struct account_table *table, struct bytes record);
+const struct account_record *account_table_find(const struct account_table *table,
+						struct bytes normalised_address);
+const struct account_record *account_table_by_id(const struct account_table *table,
+						 struct id128 id);
+/* In address order; NULL at the end. */
+const struct account_record *account_table_next(const struct account_table *table,
+						const struct account_record *after);
+size_t account_table_count(const struct account_table *table);
+/* All records that a snapshot must keep to rebuild this state, one call each. */
+MUST_USE enum err account_table_export(const struct account_table *table,
+				       enum err (*each)(void *context, struct bytes record),
+				       void *context);
+
+/*
+ * local@domain: domain lower-case ASCII (IDNA A-labels as given), local part NFC and case-folded.
+ * ERR_INVALID: not an address.
+ */
+MUST_USE enum err address_normalise(struct bytes address, struct buf *out);
+
+/* ---- making records (aeroctl with the admin key; a session with the account's) ---- */
+
+/* What a master key opens. Each derived with a label of its own. */
+struct account_keys {
+	struct key *master;
+	struct key *directory; /* journal payloads, manifests, the wrapping of collection keys */
+	struct key *identity;  /* Ed25519 seed */
+	struct key *delivery;  /* X25519 secret */
+};
+
+MUST_USE enum err account_keys_derive(struct key *master, struct account_keys *out);
+void account_keys_release(struct account_keys *keys);
+
+/* Appends records that together create the account; `keys` are those of a fresh master key. */
+MUST_USE enum err account_make_birth(struct env *env, const struct key *admin, struct id128 cluster,
+				     struct bytes normalised_address,
+				     const struct account_keys *keys, struct id128 *account_id,
+				     struct buf *record);
+MUST_USE enum err account_make_status(const struct key *admin, struct id128 cluster,
+				      const struct account_record *account,
+				      enum account_status status, uint64_t now_ms,
+				      struct buf *record);
+/* Slots replace the whole set; counter is the account's plus one. Signed by `identity`. */
+MUST_USE enum err account_make_slots(const struct key *identity, struct id128 cluster,
+				     struct id128 account, uint64_t counter, bool enrolled,
+				     const struct bytes *slots, size_t slot_count,
+				     struct buf *record);
+/* New identity and delivery keys (rotation), signed by the old identity and by the new. */
+MUST_USE enum err account_make_keys(const struct key *old_identity, struct id128 cluster,
+				    struct id128 account, uint64_t counter,
+				    const struct account_keys *next, bool enrolled,
+				    const struct bytes *slots, size_t slot_count,
+				    struct buf *record);
+
+/*
+ * Unlocking: tries the slots that the secret can open (an app password names its slot; a recovery
+ * code its kind; else password and non-invitation enrolment slots). At most one Argon2 per password
+ * slot tried; unknown users go through slot_open_nothing(). *slot_id is the slot that opened.
+ */
+WAITS MUST_USE enum err account_unlock(struct id128 cluster, const struct account_record *account,
+				       struct bytes secret, bool allow_invitation,
+				       struct key **master, uint32_t *slot_id);
+
+#endif
