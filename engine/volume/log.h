@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * log - an append-only file of records on a volume: a data column, a parity
+ * member's mirror, a journal segment.
+ *
+ * Appending: strictly sequential. log_append() builds the record's place part
+ * (offset, durable, running hash) itself; log_append_verbatim() takes one that
+ * a writer elsewhere has built and accepts it only when its offset and running
+ * hash continue this file exactly (ERR_CONFLICT otherwise).
+ *
+ * Scanning (design: "a torn tail is not corruption, and corruption is not a
+ * torn tail"): every record says up to where the file was known durable when it
+ * was written. A bad record below any such statement is corruption: the scan
+ * reports it as LOG_CORRUPT with its extent and goes on behind it. A bad record
+ * above all of them is LOG_TAIL: an unfinished write, or the last batch
+ * damaged. Only other copies can tell, so the log never truncates by itself:
+ * its owner asks them and then calls log_repair() or log_truncate().
+ *
+ * To find records behind a bad one the scan looks for a valid header at every
+ * 64-byte step whose own offset, set and column are those of the place it is
+ * found at.
+ */
+#ifndef AEROSTORE_ENGINE_VOLUME_LOG_H
+#define AEROSTORE_ENGINE_VOLUME_LOG_H
+
+#include "engine/format/record.h"
+#include "engine/volume/volume.h"
+
+struct log;
+
+/* File header in front of the records: two copies of 4096 bytes, kind-specific (engine/format/). */
+#define LOG_HEADER_SIZE 8192u
+
+struct log_options {
+	const char *name; /* relative to the volume's directory */
+	uint64_t set;     /* place part of all its records: set id or segment number */
+	uint8_t column;
+	uint64_t allocate_size;
+};
+
+/* Creates the file durably with `header` (LOG_HEADER_SIZE bytes). */
+WAITS MUST_USE enum err log_create(struct volume *volume, const struct log_options *options,
+				   struct bytes header, struct log **out);
+/* Opens; knows nothing of its records until log_scan(). Reads the header into `header`. */
+WAITS MUST_USE enum err log_open(struct volume *volume, const struct log_options *options,
+				 struct buf *header, struct log **out);
+/* Waits for appends under way. */
+WAITS void log_close(struct log **log);
+
+enum log_event {
+	LOG_RECORD,  /* a valid record; payload only when asked for */
+	LOG_CORRUPT, /* [offset, offset + size): damaged below the durable mark */
+	LOG_TAIL     /* [offset, end of file): damaged or unfinished above it; at most once, last */
+};
+
+struct log_visit {
+	enum log_event event;
+	uint64_t offset, size;
+	const struct record *record; /* LOG_RECORD */
+	struct bytes payload;        /* LOG_RECORD with payloads, borrowed for the call */
+};
+
+/*
+ * Visits from `from` to the end. `visit` may return an error to stop. Afterwards the log's end and
+ * running hash are those of the last valid record of an unbroken prefix plus what lies behind
+ * explicit corruption; *known_durable (may be NULL) is the highest durable mark seen.
+ */
+WAITS MUST_USE enum err log_scan(struct log *log, uint64_t from, bool payloads,
+				 enum err (*visit)(void *context, const struct log_visit *visit),
+				 void *context, uint64_t *known_durable);
+/* Rewrites the identical bytes of a record at its offset, synced. The record must fit the place. */
+WAITS MUST_USE enum err log_repair(struct log *log, uint64_t offset, struct bytes verbatim);
+/* Drops an unfinished tail, after the owner has found that no copy holds it. Synced. */
+WAITS MUST_USE enum err log_truncate(struct log *log, uint64_t offset);
+
+struct log_append {
+	struct volume_write write;
+	struct record record;  /* in: immutable part; out: all of it */
+	struct log *log;       /* the log's own */
+	void (*done)(struct log_append *append, enum err err);
+	void *context;
+};
+
+/*
+ * Appends at the end now (record.offset is set on return), completes when synced. The payload's
+ * reference is given to the log. payload_size and payload_hash of the record must be set.
+ */
+void log_append(struct log *log, struct log_append *append, struct shared *payload);
+/* `verbatim`: a whole record with header and padding. */
+void log_append_verbatim(struct log *log, struct log_append *append, struct shared *verbatim);
+WAITS MUST_USE enum err log_append_wait(struct log *log, struct record *record, struct bytes payload);
+
+/* One read: header and payload of the record at `offset` of which the size is known. */
+WAITS MUST_USE enum err log_read(struct log *log, uint64_t offset, uint64_t size, struct buf *out);
+/* Next append goes there / everything before is synced. Relative to the end of the header. */
+uint64_t log_end(const struct log *log);
+uint64_t log_durable(const struct log *log);
+struct hash128 log_running(const struct log *log);
+struct env_file *log_file(struct log *log);
+struct volume *log_volume(struct log *log);
+
+#endif
