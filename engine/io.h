@@ -3,8 +3,9 @@
  * io - the env's file operations for tasks: post, wait, give the result.
  *
  * Thin on purpose. A wait here is not cut short by cancellation, because the
- * operation borrows the caller's memory; with a stopped env they return
- * ERR_CANCELED without touching the disk. Paths are NUL-terminated.
+ * operation borrows the caller's memory; its result is the operation's own. In a
+ * canceled task, or with a stopped env, they return ERR_CANCELED without touching
+ * the disk; io_close() always closes. Paths are NUL-terminated.
  */
 #ifndef AEROSTORE_ENGINE_IO_H
 #define AEROSTORE_ENGINE_IO_H
@@ -40,7 +41,10 @@ WAITS MUST_USE enum err io_list(const char *path, struct buf *names);
 WAITS MUST_USE enum err io_space(const char *path, uint64_t *total, uint64_t *free_space);
 /* A whole small file, at most `limit` bytes (ERR_LIMIT). */
 WAITS MUST_USE enum err io_read_file(const char *path, size_t limit, struct buf *out);
-/* Creates or replaces `path` atomically and durably: temporary name, sync, rename, sync directory. */
+/*
+ * Creates or replaces `path` atomically and durably: writes and syncs "<path>.new", renames it,
+ * syncs the directory. One at a time for one path. After an error the old or the new file is there.
+ */
 WAITS MUST_USE enum err io_replace_file(const char *path, struct bytes content);
 
 #endif

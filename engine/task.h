@@ -19,8 +19,8 @@
  *
  * Cancellation is cooperative and sticky: after task_cancel(), or when the env
  * stops, the wait in progress and every later one of that task return
- * ERR_CANCELED at once (task_offload and io wait first until the work that
- * borrows their memory has ended).
+ * ERR_CANCELED at once. An offload or an io already under way borrows the task's
+ * memory, so it is waited for and gives its own result; later ones are not begun.
  */
 #ifndef AEROSTORE_ENGINE_TASK_H
 #define AEROSTORE_ENGINE_TASK_H
