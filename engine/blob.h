@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * blob - the store of immutable ciphertexts: put one, get a range of one.
+ *
+ * The client of the sets. It knows no keys. A blob is named by a random id and
+ * its extents: the set of birth, first piece, count; where a piece lies now is
+ * the set directory's and the set index's business, so sealing, evacuation and
+ * compaction change no name.
+ *
+ * Life of an upload:  open -> write* -> finish (durable: 1+m synced copies of every
+ * piece, birth records durable) -> the caller's journal entry names it -> release.
+ * Until the release the upload holds down blob_floor(), which journal entries
+ * carry so that nothing in flight is taken for garbage. An upload released
+ * without finish leaves dead records for compaction.
+ *
+ * INV: a reference is handed out by finish only, when all it names is durable.
+ * Memory: an upload holds at most two pieces (2 MiB) that are not yet synced.
+ */
+#ifndef AEROSTORE_ENGINE_BLOB_H
+#define AEROSTORE_ENGINE_BLOB_H
+
+#include "engine/crypto/sealed.h"
+#include "engine/task.h"
+
+#define BLOB_EXTENT_MAX 64u
+#define BLOB_SIZE_MAX (1ull << 32)
+
+struct blob_extent {
+	uint64_t set; /* of birth */
+	uint32_t first_piece, piece_count;
+};
+
+struct blob_ref {
+	struct id128 id;
+	uint64_t size; /* ciphertext, all pieces */
+	struct blob_extent extents[BLOB_EXTENT_MAX];
+	uint32_t extent_count;
+};
+
+void blob_ref_encode(const struct blob_ref *ref, struct buf *out);
+void blob_ref_decode(struct cursor *cursor, struct blob_ref *out);
+
+struct blobs;
+struct blob_upload;
+
+/*
+ * Starts an upload under the writer's incarnation and the next upload number. The id comes from
+ * the sealer's name (random). ERR_UNAVAILABLE: fewer than two volumes take writes (4xx upstairs).
+ */
+MUST_USE enum err blob_upload_open(struct blobs *blobs, struct id128 id, struct id128 account_tag,
+				   struct blob_upload **out);
+/* Copies; waits for room. */
+WAITS MUST_USE enum err blob_upload_write(struct blob_upload *upload, struct bytes ciphertext);
+/* Durable when it returns ERR_OK. Errors: ERR_UNAVAILABLE, ERR_NOSPACE, ERR_CANCELED. */
+WAITS MUST_USE enum err blob_upload_finish(struct blob_upload *upload, struct blob_ref *ref);
+/* Ends it, whatever its state; sets *upload to NULL. Does not wait. */
+void blob_upload_release(struct blob_upload **upload);
+/* The writer's incarnation, and the oldest of its uploads not yet released (else the next number). */
+struct id128 blob_incarnation(const struct blobs *blobs);
+uint64_t blob_floor(const struct blobs *blobs);
+
+/*
+ * Appends ciphertext [offset, offset + size) to `out`. One read on one volume for a blob of one
+ * piece; mirrors, then decoding, when that volume is slow or gone. ERR_CORRUPT: more is damaged
+ * than the redundancy covers; ERR_UNAVAILABLE: not enough volumes answer now; ERR_NOTFOUND: the
+ * set or the blob is unknown everywhere.
+ */
+WAITS MUST_USE enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset,
+				  uint64_t size, struct buf *out);
+/* Blobs opened for reading since the start: what tests count. */
+uint64_t blob_read_count(const struct blobs *blobs);
+
+/* What `status` shows. */
+struct blobs_status {
+	uint64_t sets_open, sets_sealed, sets_unsealed_old; /* old: waiting for evacuation */
+	uint64_t seals, evacuations, degraded_reads, mirror_reads;
+	uint64_t bytes_stored;      /* payload bytes of live sets */
+	struct profile_status {
+		uint8_t k, m;
+	} profile;                  /* of the foreground writer's set now; {0,0}: none possible */
+	unsigned volumes_tolerated; /* how many more volume losses lose no blob, now, from what is */
+};
+void blobs_get_status(const struct blobs *blobs, struct blobs_status *out);
+
+#endif
