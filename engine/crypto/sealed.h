@@ -21,6 +21,7 @@
 #define AEROSTORE_ENGINE_CRYPTO_SEALED_H
 
 #include "engine/crypto/key.h"
+#include "engine/task.h"
 
 #define SUITE_XCHACHA20_POLY1305_BLAKE2B_X25519 1u
 

@@ -14,6 +14,7 @@
 #define AEROSTORE_ENGINE_CRYPTO_SLOT_H
 
 #include "engine/crypto/key.h"
+#include "engine/task.h"
 
 enum slot_kind {
 	SLOT_PASSWORD = 1,
