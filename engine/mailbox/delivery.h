@@ -21,11 +21,14 @@
 #include "engine/blob.h"
 #include "engine/journal/journal.h"
 
-/* Computes the summary of a message: mail/summary.h fits it. */
+/*
+ * Computes the summary of a message, parsed once for all its recipients: mail/summary.h fits it.
+ * `finish` may be called several times, with the prefix stored before the message each time.
+ */
 struct summary_hook {
 	enum err (*create)(void **parser);
 	enum err (*feed)(void *parser, struct bytes message);
-	enum err (*finish)(void *parser, struct buf *encoded);
+	enum err (*finish)(void *parser, struct bytes prefix, struct buf *encoded);
 	void (*destroy)(void *parser);
 };
 
