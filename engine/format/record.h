@@ -34,7 +34,8 @@
  *
  * Running hash: XXH3-128 over the previous record's running hash (16 bytes as
  * stored; zeros before the first) and bytes 0..127 of this header. The payload
- * is in it through its hash.
+ * is in it through its hash. The record after a RECORD_LOST need not continue
+ * its running hash: what was lost cannot be hashed, and the chain starts anew.
  *
  * Pure: no I/O. What a bad record means (torn or corrupt) is engine/volume/log.h's.
  */
@@ -53,7 +54,7 @@
 enum record_type {
 	RECORD_BLOB = 1,    /* a piece of a blob */
 	RECORD_MIRROR = 2,  /* payload: a record of a data column, verbatim */
-	RECORD_LOST = 3,    /* stands where a record was lost for good; payload empty */
+	RECORD_LOST = 3,    /* stands where records were lost for good; payload: zeros that fill it */
 	RECORD_FENCE = 4,   /* the member accepts no more appends */
 	RECORD_VOTE = 5,    /* the member's vote for a seal */
 	RECORD_ENTRY = 6,   /* a journal entry */

@@ -8,17 +8,35 @@
  * a writer elsewhere has built and accepts it only when its offset and running
  * hash continue this file exactly (ERR_CONFLICT otherwise).
  *
+ * INV 1  An offset is never used for other bytes. An append that the volume has
+ *        refused before it got an offset (ERR_NOSPACE by accounting, a verbatim
+ *        one that does not fit) leaves the log as it was. After one that failed
+ *        later, whatever the error, nobody knows what lies at its offset: it and
+ *        every append after it fail, the log accepts no more, and its owner goes
+ *        on in another file. log_end() then stays where the first one failed.
+ * INV 2  log_durable() is never beyond what a sync has covered; records that
+ *        log_scan() has reported are synced when it returns.
+ *
  * Scanning (design: "a torn tail is not corruption, and corruption is not a
  * torn tail"): every record says up to where the file was known durable when it
- * was written. A bad record below any such statement is corruption: the scan
- * reports it as LOG_CORRUPT with its extent and goes on behind it. A bad record
- * above all of them is LOG_TAIL: an unfinished write, or the last batch
- * damaged. Only other copies can tell, so the log never truncates by itself:
- * its owner asks them and then calls log_repair() or log_truncate().
+ * was written; the owner may know more (`durable_hint`). Marks count from every
+ * intact header that belongs where it lies, its payload damaged or not. A bad
+ * record below the highest mark is corruption: the scan reports it as
+ * LOG_CORRUPT with its extent and goes on behind it. A bad record above all of
+ * them is LOG_TAIL: an unfinished write, or the last batch damaged. Only other
+ * copies can tell, so the log never truncates by itself: its owner asks them
+ * and then calls log_repair() or log_truncate(), and scans again. Zeros to the
+ * end of the file (preallocation) above all marks are a clean end.
+ *
+ * A record is good when its header is intact, names this set, column and
+ * offset, its payload and padding are right and its running hash continues the
+ * record before it. Behind LOG_CORRUPT, behind a RECORD_LOST and at `from` > 0
+ * there is nothing to continue: the next good record's own running hash is
+ * taken, and the chain is checked again from there.
  *
  * To find records behind a bad one the scan looks for a valid header at every
  * 64-byte step whose own offset, set and column are those of the place it is
- * found at.
+ * found at. A bad record with an intact header ends where that header says.
  */
 #ifndef AEROSTORE_ENGINE_VOLUME_LOG_H
 #define AEROSTORE_ENGINE_VOLUME_LOG_H
@@ -61,32 +79,48 @@ struct log_visit {
 };
 
 /*
- * Visits from `from` to the end. `visit` may return an error to stop. Afterwards the log's end and
- * running hash are those of the last valid record of an unbroken prefix plus what lies behind
- * explicit corruption; *known_durable (may be NULL) is the highest durable mark seen.
+ * Visits from `from` (0, or the offset of a record) to the end; no appends meanwhile. `visit` may
+ * return an error to stop, which is then the result. Afterwards the log's end is behind the last
+ * LOG_RECORD or LOG_CORRUPT, and the log accepts appends, unless there was a LOG_TAIL or the last
+ * was LOG_CORRUPT. `durable_hint`: up to there others remember this file as durable, 0 when nobody
+ * does; an extent of LOG_CORRUPT may then lie beyond the end of the file. *known_durable (may be
+ * NULL) is the highest durable mark seen in the file. Memory: one window of 1 MiB, or one record.
+ * ERR_NEWER: an intact record that this program does not know; nothing behind it is visited.
  */
-WAITS MUST_USE enum err log_scan(struct log *log, uint64_t from, bool payloads,
+WAITS MUST_USE enum err log_scan(struct log *log, uint64_t from, uint64_t durable_hint,
+				 bool payloads,
 				 enum err (*visit)(void *context, const struct log_visit *visit),
 				 void *context, uint64_t *known_durable);
-/* Rewrites the identical bytes of a record at its offset, synced. The record must fit the place. */
+/*
+ * Writes a record over a damaged one at its offset, synced; the end does not move: scan again.
+ * ERR_INVALID: not a good record for this place; ERR_CONFLICT: a good record that is another lies
+ * there, or would be overwritten behind it.
+ */
 WAITS MUST_USE enum err log_repair(struct log *log, uint64_t offset, struct bytes verbatim);
-/* Drops an unfinished tail, after the owner has found that no copy holds it. Synced. */
+/*
+ * Drops an unfinished tail, after the owner has found that no copy holds it. Synced. `offset` is
+ * that of the LOG_TAIL, ERR_INVALID otherwise. The log then accepts appends.
+ */
 WAITS MUST_USE enum err log_truncate(struct log *log, uint64_t offset);
 
 struct log_append {
 	struct volume_write write;
 	struct record record;  /* in: immutable part; out: all of it */
-	struct log *log;       /* the log's own */
+	struct log *log;       /* the log's own, as the next two */
+	uint64_t size;
+	enum err refused;
 	void (*done)(struct log_append *append, enum err err);
 	void *context;
 };
 
 /*
  * Appends at the end now (record.offset is set on return), completes when synced. The payload's
- * reference is given to the log. payload_size and payload_hash of the record must be set.
+ * reference is given to the log. payload_size and payload_hash of the record must be set, and
+ * write.urgent. The append belongs to the log until `done`, which comes exactly once, from the
+ * loop, in the order of the appends (those that got no offset may come earlier).
  */
 void log_append(struct log *log, struct log_append *append, struct shared *payload);
-/* `verbatim`: a whole record with header and padding. */
+/* `verbatim`: a whole record with header and padding. ERR_CORRUPT when it is not a good record. */
 void log_append_verbatim(struct log *log, struct log_append *append, struct shared *verbatim);
 WAITS MUST_USE enum err log_append_wait(struct log *log, struct record *record, struct bytes payload);
 

@@ -29,6 +29,10 @@
 
 #define VOLUME_HEAD_MAX 320u
 
+/* The most that one commit writes, and with it what a write may wait for. */
+#define VOLUME_BATCH_WRITES 512u
+#define VOLUME_BATCH_SIZE (32u * 1024 * 1024)
+
 struct volume;
 
 enum volume_state {
