@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "tests/sim/node_io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/hash.h"
+#include "tests/sim/allocate.h"
+#include "tests/sim/internal.h"
+
+/* What a buffer holds between a posted read and its completion. */
+#define UNREAD 0xa5
+
+struct env_file {
+	struct sim_env *life;
+	struct sim_inode *inode; /* NULL once the node halted */
+	unsigned flags;
+	uint32_t posted; /* operations under way */
+	struct env_file *next, **link;
+};
+
+struct operation {
+	struct sim_event event;
+	struct env_io *io;
+	struct sim_env *life;
+	size_t step; /* COMMIT: 0 the writes, then the syncs from 1 */
+	uint64_t content;
+};
+
+static const char *kind_name(enum env_io_kind kind)
+{
+	static const char *const names[] = {
+		[ENV_IO_OPEN] = "open",
+		[ENV_IO_CLOSE] = "close",
+		[ENV_IO_READ] = "read",
+		[ENV_IO_COMMIT] = "commit",
+		[ENV_IO_STAT] = "stat",
+		[ENV_IO_ALLOCATE] = "allocate",
+		[ENV_IO_TRUNCATE] = "truncate",
+		[ENV_IO_SYNC_DIRECTORY] = "sync_directory",
+		[ENV_IO_MAKE_DIRECTORY] = "make_directory",
+		[ENV_IO_RENAME] = "rename",
+		[ENV_IO_UNLINK] = "unlink",
+		[ENV_IO_LIST] = "list",
+		[ENV_IO_SPACE] = "space",
+	};
+
+	return names[kind];
+}
+
+/* ---- handles ---- */
+
+static struct env_file *file_create(struct sim_env *life, unsigned flags)
+{
+	struct env_file *file = sim_allocate(sizeof(*file));
+
+	file->life = life;
+	file->flags = flags;
+	file->next = life->files;
+	file->link = &life->files;
+	if (file->next != NULL)
+		file->next->link = &file->next;
+	life->files = file;
+	life->file_count++;
+	return file;
+}
+
+static void file_detach(struct env_file *file)
+{
+	if (file->inode != NULL)
+		sim_tree_close(&file->life->node->tree, file->inode, file);
+	file->inode = NULL;
+}
+
+static void file_destroy(struct env_file *file)
+{
+	file_detach(file);
+	*file->link = file->next;
+	if (file->next != NULL)
+		file->next->link = file->link;
+	file->life->file_count--;
+	sim_free(file);
+}
+
+void sim_node_io_detach(struct sim_node *node)
+{
+	for (struct env_file *file = node->life->files; file != NULL; file = file->next)
+		file_detach(file);
+}
+
+/* Calls `each` for every handle that an operation names. */
+static void each_file(const struct env_io *io, void (*each)(struct env_file *file))
+{
+	if (io->kind == ENV_IO_COMMIT) {
+		for (size_t i = 0; i < io->write_count; i++)
+			each(io->writes[i].file);
+		for (size_t i = 0; i < io->sync_count; i++)
+			each(io->syncs[i]);
+	} else if (io->file != NULL && io->kind != ENV_IO_OPEN) {
+		each(io->file);
+	}
+}
+
+static void count_up(struct env_file *file)
+{
+	file->posted++;
+}
+
+static void count_down(struct env_file *file)
+{
+	file->posted--;
+}
+
+/* ---- single operations ---- */
+
+static void fill_stat(const struct sim_inode *inode, struct env_stat *stat)
+{
+	*stat = (struct env_stat){.size = inode->size,
+				  .allocated = sim_inode_allocated(inode),
+				  .device = inode->disk->device,
+				  .inode = inode->number,
+				  .link_count = inode->link_count,
+				  .is_directory = inode->is_directory};
+}
+
+static enum err do_open(struct sim_tree *tree, struct operation *operation)
+{
+	struct env_io *io = operation->io;
+	struct env_file *file = file_create(operation->life, io->flags);
+	enum err err = sim_tree_open(tree, io->path, io->flags, file, &file->inode);
+
+	if (err != ERR_OK)
+		file_destroy(file);
+	else
+		io->file = file;
+	return err;
+}
+
+static enum err do_read(struct env_io *io)
+{
+	struct sim_disk *disk = io->file->inode->disk;
+	enum err err = sim_inode_read(io->file->inode, io->offset, io->buffer, (size_t)io->size,
+				      &io->done_size);
+
+	disk->counters.reads++;
+	if (err == ERR_OK)
+		disk->counters.bytes_read += io->done_size;
+	return err;
+}
+
+static enum err do_stat(struct sim_tree *tree, struct env_io *io)
+{
+	struct sim_inode *inode = io->file != NULL ? io->file->inode : NULL;
+	enum err err = ERR_OK;
+
+	if (inode == NULL)
+		err = sim_tree_find(tree, io->path, &inode);
+	if (err == ERR_OK)
+		fill_stat(inode, &io->stat);
+	return err;
+}
+
+static enum err do_space(struct sim_tree *tree, struct env_io *io)
+{
+	struct sim_inode *inode = NULL;
+	enum err err = sim_tree_find(tree, io->path, &inode);
+
+	if (err == ERR_OK) {
+		io->space_total = sim_disk_total(inode->disk);
+		io->space_free = sim_disk_free(inode->disk);
+	}
+	return err;
+}
+
+static enum err must_be_writable(const struct env_file *file)
+{
+	return (file->flags & ENV_OPEN_WRITE) != 0 ? ERR_OK : err_from_errno(EBADF);
+}
+
+static enum err do_resize(struct env_io *io)
+{
+	enum err err = must_be_writable(io->file);
+
+	if (err != ERR_OK)
+		return err;
+	if (io->kind == ENV_IO_ALLOCATE)
+		return sim_inode_allocate(io->file->inode, io->offset, io->size);
+	return sim_inode_truncate(io->file->inode, io->size);
+}
+
+/* Everything but a commit. */
+static enum err do_operation(struct operation *operation)
+{
+	struct env_io *io = operation->io;
+	struct sim_tree *tree = &operation->life->node->tree;
+
+	switch (io->kind) {
+	case ENV_IO_OPEN:
+		return do_open(tree, operation);
+	case ENV_IO_CLOSE:
+		file_destroy(io->file);
+		return ERR_OK;
+	case ENV_IO_READ:
+		return do_read(io);
+	case ENV_IO_STAT:
+		return do_stat(tree, io);
+	case ENV_IO_ALLOCATE:
+	case ENV_IO_TRUNCATE:
+		return do_resize(io);
+	case ENV_IO_SYNC_DIRECTORY:
+		return sim_tree_sync_directory(tree, io->path);
+	case ENV_IO_MAKE_DIRECTORY:
+		return sim_tree_make_directory(tree, io->path);
+	case ENV_IO_RENAME:
+		return sim_tree_rename(tree, io->path, io->to_path);
+	case ENV_IO_UNLINK:
+		return sim_tree_unlink(tree, io->path);
+	case ENV_IO_LIST:
+		return sim_tree_list(tree, io->path, &io->names);
+	case ENV_IO_SPACE:
+		return do_space(tree, io);
+	case ENV_IO_COMMIT:
+	default:
+		ASSERT(!"a commit is no single operation");
+		return ERR_INVALID;
+	}
+}
+
+/* ---- commits ---- */
+
+/* The next bytes of a write, at most `limit` in all: how far a halted one came. */
+static enum err apply_write(struct sim *sim, const struct env_write *write, uint64_t limit)
+{
+	struct sim_inode *inode = write->file->inode;
+	uint64_t offset = write->offset;
+	enum err err = must_be_writable(write->file);
+
+	for (size_t i = 0; i < write->part_count && err == ERR_OK && limit != 0; i++) {
+		struct bytes part = bytes_slice(write->parts[i], 0, (size_t)limit);
+
+		err = sim_inode_write(inode, offset, part);
+		offset += part.size;
+		limit -= part.size;
+	}
+	inode->disk->counters.writes++;
+	inode->disk->counters.bytes_written += offset - write->offset;
+	if (sim_random_chance(&sim->faults, sim->options.write_back_per_million))
+		sim_inode_write_back(inode, &sim->faults);
+	return err;
+}
+
+static uint64_t write_size(const struct env_write *write)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < write->part_count; i++)
+		size += write->parts[i].size;
+	return size;
+}
+
+static uint64_t content_hash(const struct env_io *io)
+{
+	uint64_t hash = 0;
+
+	for (size_t i = 0; i < io->write_count; i++) {
+		for (size_t j = 0; j < io->writes[i].part_count; j++) {
+			const struct bytes *part = &io->writes[i].parts[j];
+			uint64_t pair[2] = {hash, hash_64(part->data, part->size)};
+
+			hash = hash_64(pair, sizeof(pair));
+		}
+	}
+	return hash;
+}
+
+static enum err do_writes(struct operation *operation)
+{
+	const struct env_io *io = operation->io;
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < io->write_count && err == ERR_OK; i++)
+		err = apply_write(operation->life->node->sim, &io->writes[i], UINT64_MAX);
+	return err;
+}
+
+static enum err do_sync(struct operation *operation, size_t index)
+{
+	struct env_io *io = operation->io;
+	struct sim_inode *inode = io->syncs[index]->inode;
+	struct env_stat stat;
+
+	sim_inode_sync(inode, &operation->life->node->sim->faults);
+	inode->disk->counters.syncs++;
+	fill_stat(inode, &stat);
+	if (index == 0 || stat.link_count < io->stat.link_count)
+		io->stat = stat;
+	return ERR_OK;
+}
+
+/* ---- the course of an operation ---- */
+
+/* The disk that the next step of an operation keeps busy. */
+static const struct sim_disk *disk_of(const struct operation *operation)
+{
+	const struct env_io *io = operation->io;
+	const struct env_file *file = io->kind == ENV_IO_OPEN ? NULL : io->file;
+
+	if (io->kind == ENV_IO_COMMIT) {
+		if (operation->step != 0)
+			file = io->syncs[operation->step - 1];
+		else
+			file = io->write_count != 0 ? io->writes[0].file : NULL;
+	}
+	if (file != NULL)
+		return file->inode->disk;
+	if (io->path != NULL && io->kind != ENV_IO_COMMIT)
+		return sim_tree_disk_of(&operation->life->node->tree, io->path);
+	return operation->life->node->tree.disks[0];
+}
+
+static void schedule(struct operation *operation)
+{
+	struct sim *sim = operation->life->node->sim;
+	bool is_sync = operation->io->kind == ENV_IO_SYNC_DIRECTORY || operation->step != 0;
+	uint64_t delay = 0;
+
+	if (!operation->life->env.stopped)
+		delay = sim_disk_latency(disk_of(operation), is_sync, &sim->scheduling);
+	sim_events_add(&sim->events, &operation->event, sim->now_us + delay);
+}
+
+static void trace_operation(struct operation *operation)
+{
+	struct sim *sim = operation->life->node->sim;
+	const struct env_io *io = operation->io;
+	uint64_t content[] = {(uint64_t)io->kind, (uint64_t)io->err, io->offset,
+			      io->size,		  io->done_size,     operation->content};
+
+	if (io->path != NULL)
+		sim_trace_mix(sim, io->path, strlen(io->path));
+	if (io->kind == ENV_IO_READ && io->err == ERR_OK)
+		sim_trace_mix(sim, io->buffer, io->done_size);
+	sim_trace_mix(sim, content, sizeof(content));
+	sim_trace(sim, "node=%zu io=%s path=%s offset=%" PRIu64 " size=%" PRIu64 " err=%s",
+		  operation->life->node->number, kind_name(io->kind),
+		  io->path != NULL ? io->path : "-", io->offset, io->size, err_name(io->err));
+}
+
+static void complete(struct operation *operation, enum err err)
+{
+	struct env_io *io = operation->io;
+
+	io->err = err;
+	trace_operation(operation);
+	if (io->kind != ENV_IO_CLOSE)
+		each_file(io, count_down);
+	sim_free(operation);
+	io->done(io);
+}
+
+static struct operation *operation_of(struct sim_event *event)
+{
+	return (struct operation *)event;
+}
+
+static void run_operation(struct sim_event *event)
+{
+	struct operation *operation = operation_of(event);
+	struct env_io *io = operation->io;
+	enum err err;
+
+	if (operation->life->env.stopped) {
+		if (io->kind == ENV_IO_CLOSE)
+			file_destroy(io->file);
+		complete(operation, ERR_CANCELED);
+		return;
+	}
+	if (io->kind != ENV_IO_COMMIT) {
+		complete(operation, do_operation(operation));
+		return;
+	}
+	if (operation->step == 0 && content_hash(io) != operation->content)
+		sim_fail(operation->life->node->sim, "a buffer changed while its write was posted");
+	err = operation->step == 0 ? do_writes(operation) : do_sync(operation, operation->step - 1);
+	if (err != ERR_OK || operation->step == io->sync_count) {
+		complete(operation, err);
+		return;
+	}
+	operation->step++;
+	schedule(operation);
+}
+
+static void discard_operation(struct sim_event *event)
+{
+	sim_free(operation_of(event));
+}
+
+void sim_node_io(struct env *env, struct env_io *io)
+{
+	struct operation *operation = sim_allocate(sizeof(*operation));
+	struct sim_env *life = sim_life(env);
+
+	operation->event = (struct sim_event){.owner = life,
+					      .run = run_operation,
+					      .discard = discard_operation,
+					      .hurried_by_stop = true};
+	operation->io = io;
+	operation->life = life;
+	if (io->kind == ENV_IO_COMMIT) {
+		operation->content = content_hash(io);
+		if (io->write_count == 0 && io->sync_count != 0)
+			operation->step = 1;
+	}
+	if (io->kind == ENV_IO_READ && io->size != 0)
+		memset(io->buffer, UNREAD, (size_t)io->size);
+	if (io->kind == ENV_IO_CLOSE && io->file->posted != 0)
+		sim_fail(life->node->sim, "a file was closed under its operations");
+	if (io->kind != ENV_IO_CLOSE)
+		each_file(io, count_up);
+	schedule(operation);
+}
+
+/* ---- halting ---- */
+
+static void interrupt_writes(struct operation *operation)
+{
+	struct sim *sim = operation->life->node->sim;
+	const struct env_io *io = operation->io;
+	size_t whole = (size_t)sim_random_below(&sim->faults, io->write_count + 1);
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < whole && err == ERR_OK; i++)
+		err = apply_write(sim, &io->writes[i], UINT64_MAX);
+	if (err == ERR_OK && whole < io->write_count) {
+		uint64_t size = write_size(&io->writes[whole]);
+
+		err = apply_write(sim, &io->writes[whole], sim_random_below(&sim->faults, size));
+	}
+	/* Whoever waits learns only that the node is gone. */
+	(void)err;
+}
+
+/* Whether half of these operations, done without their caller knowing, is a state of its own. */
+static bool changes_disk(enum env_io_kind kind)
+{
+	return kind == ENV_IO_ALLOCATE || kind == ENV_IO_TRUNCATE ||
+	       kind == ENV_IO_SYNC_DIRECTORY || kind == ENV_IO_MAKE_DIRECTORY ||
+	       kind == ENV_IO_RENAME || kind == ENV_IO_UNLINK;
+}
+
+void sim_node_io_interrupt(struct sim_node *node, struct sim_event *event)
+{
+	struct operation *operation = operation_of(event);
+	struct env_io *io;
+	struct sim_inode *inode = NULL;
+
+	if (event->run != run_operation)
+		return;
+	io = operation->io;
+	if (io->kind == ENV_IO_COMMIT && operation->step == 0) {
+		interrupt_writes(operation);
+		return;
+	}
+	if (sim_random_below(&node->sim->faults, 2) == 0)
+		return;
+	if (io->kind == ENV_IO_COMMIT) {
+		sim_inode_sync(io->syncs[operation->step - 1]->inode, &node->sim->faults);
+	} else if (changes_disk(io->kind)) {
+		enum err err = do_operation(operation);
+
+		(void)err;
+	} else if (io->kind == ENV_IO_OPEN && (io->flags & ENV_OPEN_CREATE) != 0) {
+		if (sim_tree_open(&node->tree, io->path, io->flags, operation, &inode) == ERR_OK)
+			sim_tree_close(&node->tree, inode, operation);
+	}
+}
