@@ -5,7 +5,7 @@
  * Clock, random, files, timers, CPU work for threads, and an ordered key-value
  * index. INV: the engine reaches the world only through this table, so that
  * many nodes live in one test process and a seed replays exactly. The real one
- * is net/env_loop.c (libev, threads, LMDB); the simulated one tests/sim/.
+ * is net/loop.c (libev, threads, LMDB); the simulated one tests/sim/.
  *
  * Completions. A posted operation (struct env_io, struct env_job, struct
  * env_timer) belongs to the env until its `done` is called, exactly once, from
@@ -13,8 +13,8 @@
  * from the thread of the loop, except env_job.work.
  *
  * End of a node. When the env dies (simulated crash) or stops, every operation
- * still completes, with ERR_CANCELED, and every later one does so at once: code
- * unwinds by its error paths, and touches no disk any more.
+ * still completes, with ERR_CANCELED, and every later one does so at once (armed
+ * timers fire): code unwinds by its error paths, and touches no disk any more.
  *
  * Engine code that reads top to bottom uses the waiting wrappers of
  * engine/task.h and engine/io.h rather than posting by hand.

@@ -6,6 +6,7 @@
  * includes <ev.h>; what streams need of it is in net/loop_io.h. Reads are tried
  * without waiting first (preadv2 RWF_NOWAIT): what the page cache holds costs no
  * thread. Commits, opens and the rest run on the pool; each commit is one job.
+ * Creating one makes the process ignore SIGPIPE.
  */
 #ifndef AEROSTORE_NET_LOOP_H
 #define AEROSTORE_NET_LOOP_H
