@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * session - one IMAP connection: its state, the command in progress, and what
+ * command files (imap/cmd/) need to answer.
+ *
+ * Life: imap_serve() runs in a task. Between commands, with nothing buffered,
+ * the session parks its stream and the task ends: an idle session is this
+ * struct, its view and the stream's idle state, no stack and no buffers. It is
+ * woken by input, by its view becoming stale while in IDLE, or by the time-out.
+ *
+ * Replies go to `out` and are written when it grows past IMAP_OUT_FLUSH, and at
+ * the end of the command before the next is read (pipelined commands share a
+ * write). Untagged changes of the view are sent by imap_sync(), only where RFC
+ * 3501, 5.2 and 7.4.1 allow it: never expunges during FETCH, STORE, SEARCH.
+ */
+#ifndef AEROSTORE_IMAP_SESSION_H
+#define AEROSTORE_IMAP_SESSION_H
+
+#include "engine/mailbox/mailbox.h"
+#include "imap/parse.h"
+#include "net/stream.h"
+
+#define IMAP_LINE_MAX (64u * 1024)        /* one line of a command */
+#define IMAP_COMMAND_MAX (256u * 1024)    /* lines and literals of a command, but APPEND's message */
+#define IMAP_OUT_FLUSH (32u * 1024)
+
+enum imap_state { IMAP_GREETED = 1, IMAP_AUTHENTICATED = 2, IMAP_SELECTED = 4, IMAP_LOGOUT = 8 };
+
+enum imap_enabled { IMAP_ENABLED_CONDSTORE = 1, IMAP_ENABLED_UTF8 = 2 };
+
+struct imap_server {
+	struct home *home;
+	struct env *env;
+	struct sched *sched;
+	struct tls_context *tls;       /* for STARTTLS; NULL: not offered */
+	uint64_t append_limit;         /* octets of a message, default 64 MiB */
+	uint64_t idle_timeout_ms;      /* 30 min authenticated (RFC 3501, 5.4), before login 60 s */
+	uint64_t login_timeout_ms;
+	uint64_t keepalive_ms;         /* "* OK Still here" in IDLE, 2 min */
+	unsigned login_attempts_max;   /* on one connection, 5 */
+	uint64_t sessions, commands, bad_commands; /* counted */
+};
+
+/* Limits and time-outs at their defaults. */
+void imap_server_init(struct imap_server *server);
+/* listener_options.serve with a struct imap_server as context. */
+WAITS void imap_serve(struct stream *stream, void *context);
+
+struct imap_session {
+	struct imap_server *server;
+	struct stream *stream;
+	enum imap_state state;
+	unsigned enabled;              /* enum imap_enabled */
+	struct mailbox *mailbox;       /* from authentication on */
+	struct view *view;             /* while selected */
+	unsigned failed_logins;
+	bool idling;                   /* in IDLE: tag kept in idle_tag */
+	char idle_tag[64];
+	struct buf out;
+	struct imap_command *command;  /* in progress; NULL while idle */
+};
+
+/* The command in progress: lives in its arena, freed when the command is answered. */
+struct imap_command {
+	struct arena arena;
+	struct bytes tag, name;        /* name in upper case, without "UID " */
+	bool uid;                      /* "UID " form */
+	struct imap_parser parser;
+	/* APPEND: the message literal follows on the stream, not yet asked for unless non-synchronising. */
+	bool literal_pending, literal_synchronising;
+	uint64_t literal_size;
+};
+
+/* What a command handler returns: how its tagged reply reads; `text` is put behind it. */
+enum imap_result { IMAP_OK, IMAP_NO, IMAP_BAD, IMAP_NO_REPLY /* already given, or connection over */ };
+
+struct imap_reply {
+	enum imap_result result;
+	const char *code; /* "[TRYCREATE]" or NULL; static, or in the command's arena */
+	const char *text;
+};
+
+/* The usual ends. imap_reply_error() is the one table from enum err to NO replies with response codes. */
+struct imap_reply imap_reply_ok(const char *text);
+struct imap_reply imap_reply_bad(const char *text);
+struct imap_reply imap_reply_no(const char *code, const char *text);
+struct imap_reply imap_reply_error(enum err err);
+/* BAD with the parser's error. */
+struct imap_reply imap_reply_syntax(const struct imap_parser *parser);
+
+/* One per command, in a file of its own below imap/cmd/, listed in imap/command.c's table. */
+typedef WAITS struct imap_reply imap_handler(struct imap_session *session,
+					     struct imap_command *command);
+
+imap_handler imap_cmd_append, imap_cmd_authenticate, imap_cmd_capability, imap_cmd_check,
+	imap_cmd_close, imap_cmd_copy, imap_cmd_create, imap_cmd_delete, imap_cmd_enable,
+	imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle,
+	imap_cmd_list, imap_cmd_login, imap_cmd_logout, imap_cmd_lsub, imap_cmd_move,
+	imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_search, imap_cmd_select,
+	imap_cmd_starttls, imap_cmd_status, imap_cmd_store, imap_cmd_subscribe,
+	imap_cmd_unselect, imap_cmd_unsubscribe;
+
+/* ---- output ---- */
+
+/* Writes session->out to the stream when it is large, or when `now`; errors stick to the stream. */
+WAITS void imap_flush(struct imap_session *session, bool now);
+/* "* <text>\r\n", text by format. */
+void imap_untagged(struct imap_session *session, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* A string as quoted when it can be, else as a literal; NIL when data is NULL. 8-bit needs a literal unless UTF8 is enabled. */
+void imap_put_nstring(struct imap_session *session, struct bytes string);
+void imap_put_string(struct imap_session *session, struct bytes string);
+/* A UTF-8 mailbox name as the client wants it (modified UTF-7 or UTF-8), as astring. */
+void imap_put_mailbox(struct imap_session *session, struct bytes name);
+/* "(\Seen $Label)" of a message of the selected view. */
+void imap_put_flags(struct imap_session *session, const struct flags *flags, bool recent);
+/* "dd-Mon-yyyy hh:mm:ss +zzzz" in quotes. */
+void imap_put_date_time(struct imap_session *session, uint64_t ms, int16_t zone_minutes);
+
+/* ---- the view ---- */
+
+/* Sends untagged EXPUNGE (when allowed), EXISTS, RECENT, FETCH FLAGS for what changed. */
+void imap_sync(struct imap_session *session, bool expunges);
+/*
+ * The sequence numbers that a set names in the selected view, ascending, in the command's arena:
+ * by UID or by number. Numbers above the count are an error of syntax ("BAD") by number, and
+ * nothing by UID. ERR_INVALID, ERR_NOMEM.
+ */
+MUST_USE enum err imap_resolve(struct imap_session *session, struct imap_command *command,
+			       struct imap_set *set, const uint32_t **sequences, size_t *count);
+/* The untagged data that SELECT and EXAMINE share, then the view becomes the session's. */
+WAITS struct imap_reply imap_select(struct imap_session *session, struct imap_command *command,
+				    bool read_only);
+void imap_unselect(struct imap_session *session);
+
+#endif
