@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/sim/fault.h"
 #include "tests/sim/random.h"
 
 struct sim_disk_options {
@@ -34,6 +35,10 @@ struct sim_disk {
 	uint64_t slow_factor; /* latencies are multiplied by it; 1: healthy */
 	uint64_t used_pages;
 	struct sim_disk_counters counters;
+	struct sim_faults faults;
+	struct sim_atlas *atlas; /* NULL: none */
+	bool damaged;		 /* holds less than it should, as fault.h means it */
+	bool dead;
 };
 
 struct sim_disk *sim_disk_create(const char *path, uint64_t device,

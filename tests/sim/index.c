@@ -189,6 +189,15 @@ void sim_index_clear(struct sim_index *index)
 	index->commit_count++;
 }
 
+void sim_index_lose(struct sim_index *index)
+{
+	drop_changes(index);
+	index->commit_count = 0;
+	map_clear(&index->live);
+	map_clear(&index->durable);
+	index->is_lost = true;
+}
+
 void sim_index_crash(struct sim_index *index, enum sim_crash_outcome outcome,
 		     struct sim_random *random)
 {

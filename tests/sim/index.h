@@ -30,6 +30,7 @@ struct sim_index_change {
 struct sim_index {
 	char *path;
 	bool is_open, is_scanned;
+	bool is_lost; /* with its disk; until it is opened again */
 	struct sim_index_map live, durable;
 	struct sim_index_change *changes;
 	size_t change_count, change_capacity;
@@ -47,6 +48,8 @@ void sim_index_scan(const struct sim_index *index, struct bytes from, struct byt
 		    void *context);
 /* A commit of its own, not durable. */
 void sim_index_clear(struct sim_index *index);
+/* Its disk is gone, and all it held. */
+void sim_index_lose(struct sim_index *index);
 /* May also come back empty, in one case of eight, when the outcome is random. */
 void sim_index_crash(struct sim_index *index, enum sim_crash_outcome outcome,
 		     struct sim_random *random);

@@ -176,6 +176,15 @@ enum err sim_inode_write(struct sim_inode *inode, uint64_t offset, struct bytes 
 	return ERR_OK;
 }
 
+bool sim_inode_needs_blocks(const struct sim_inode *inode, uint64_t offset, uint64_t size)
+{
+	for (uint64_t i = offset / SIM_PAGE_SIZE; i * SIM_PAGE_SIZE < offset + size; i++) {
+		if (i >= inode->page_count || !page_occupies(&inode->pages[i]))
+			return true;
+	}
+	return false;
+}
+
 enum err sim_inode_allocate(struct sim_inode *inode, uint64_t offset, uint64_t size)
 {
 	uint64_t needed = 0;
@@ -243,17 +252,22 @@ enum err sim_inode_truncate(struct sim_inode *inode, uint64_t size)
 	return err;
 }
 
-/* Makes durable bytes beyond the durable size zero, and frees whole pages of them. */
-static void trim(struct sim_inode *inode)
+/* The page in which the durable size lies shows nothing beyond it. */
+static void zero_beyond_end(struct sim_inode *inode)
 {
 	size_t start = (size_t)(inode->durable_size % SIM_PAGE_SIZE);
 	size_t index = (size_t)(inode->durable_size / SIM_PAGE_SIZE);
 
-	if (start != 0) {
-		if (index < inode->page_count && inode->pages[index].durable != NULL)
-			memset(inode->pages[index].durable + start, 0, SIM_PAGE_SIZE - start);
-		index++;
-	}
+	if (start != 0 && index < inode->page_count && inode->pages[index].durable != NULL)
+		memset(inode->pages[index].durable + start, 0, SIM_PAGE_SIZE - start);
+}
+
+/* After the cache's size became the disk's: frees all pages beyond it. */
+static void trim(struct sim_inode *inode)
+{
+	size_t index = (size_t)((inode->durable_size + SIM_PAGE_SIZE - 1) / SIM_PAGE_SIZE);
+
+	zero_beyond_end(inode);
 	for (; index < inode->page_count; index++) {
 		struct sim_page *page = &inode->pages[index];
 		bool before = page_occupies(page);
@@ -283,9 +297,8 @@ static void page_flush(struct sim_inode *inode, struct sim_page *page)
 	settle(inode, page, before);
 }
 
-void sim_inode_sync(struct sim_inode *inode, struct sim_random *random)
+void sim_inode_sync(struct sim_inode *inode)
 {
-	(void)random;
 	for (size_t i = 0; i < inode->page_count; i++) {
 		struct sim_page *page = &inode->pages[i];
 
@@ -405,4 +418,107 @@ void sim_inode_crash(struct sim_inode *inode, enum sim_crash_outcome outcome,
 	}
 	inode->size = inode->durable_size = size;
 	trim(inode);
+}
+
+/* ---- faults ---- */
+
+static size_t dirty_pages(const struct sim_inode *inode)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < inode->page_count; i++)
+		count += inode->pages[i].cached != NULL;
+	return count;
+}
+
+void sim_inode_lose_writes(struct sim_inode *inode, struct sim_random *random)
+{
+	size_t dirty = dirty_pages(inode);
+	size_t first = (size_t)sim_random_below(random, dirty);
+	size_t end = first + 1 + (size_t)sim_random_below(random, dirty - first);
+
+	for (size_t i = 0, seen = 0; i < inode->page_count; i++) {
+		struct sim_page *page = &inode->pages[i];
+		bool before = page_occupies(page);
+
+		if (page->cached == NULL)
+			continue;
+		if (seen >= first && seen < end)
+			page_drop_cached(page);
+		seen++;
+		settle(inode, page, before);
+	}
+}
+
+/* The n-th page that is not NULL in the chosen respect. */
+static struct sim_page *nth_page(struct sim_inode *inode, bool dirty, size_t n)
+{
+	for (size_t i = 0; i < inode->page_count; i++) {
+		struct sim_page *page = &inode->pages[i];
+
+		if ((dirty ? page->cached : page->durable) != NULL && n-- == 0)
+			return page;
+	}
+	return NULL;
+}
+
+void sim_inode_misdirect_write(struct sim_inode *inode, struct sim_inode *target,
+			       struct sim_random *random)
+{
+	struct sim_page *page =
+		nth_page(inode, true, (size_t)sim_random_below(random, dirty_pages(inode)));
+	struct sim_page *hit = nth_page(
+		target, false, (size_t)sim_random_below(random, sim_inode_durable_pages(target)));
+	bool before;
+
+	if (page == NULL)
+		return;
+	before = page_occupies(page);
+	if (hit != NULL && hit != page)
+		page_replace_durable(hit, page->cached);
+	zero_beyond_end(target);
+	page_drop_cached(page);
+	settle(inode, page, before);
+}
+
+void sim_inode_fail_sync(struct sim_inode *inode, struct sim_random *random)
+{
+	for (size_t i = 0; i < inode->page_count; i++) {
+		if (inode->pages[i].cached != NULL)
+			page_crash(inode, &inode->pages[i], SIM_CRASH_RANDOM, random);
+	}
+}
+
+void sim_inode_make_unreadable(struct sim_inode *inode, uint64_t offset, uint64_t size)
+{
+	for (size_t i = (size_t)(offset / SIM_PAGE_SIZE);
+	     i < inode->page_count && i * SIM_PAGE_SIZE < offset + size; i++)
+		inode->pages[i].unreadable = inode->pages[i].durable != NULL;
+}
+
+size_t sim_inode_durable_pages(const struct sim_inode *inode)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < inode->page_count; i++)
+		count += inode->pages[i].durable != NULL;
+	return count;
+}
+
+void sim_inode_rot(struct sim_inode *inode, size_t n, struct sim_random *random)
+{
+	struct sim_page *page = nth_page(inode, false, n);
+	uint64_t offset = (uint64_t)(page - inode->pages) * SIM_PAGE_SIZE;
+	uint64_t flips = 1 + sim_random_below(random, 8), size;
+
+	if (offset >= inode->durable_size)
+		return;
+	size = inode->durable_size - offset;
+	if (size > SIM_PAGE_SIZE)
+		size = SIM_PAGE_SIZE;
+	while (flips-- != 0) {
+		uint64_t bit = sim_random_below(random, size * 8);
+
+		page->durable[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
 }

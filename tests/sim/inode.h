@@ -9,8 +9,8 @@
  * 512 B, and for the size likewise. Blocks are accounted a page at a time,
  * against the capacity of the disk.
  *
- * INV: no durable byte at or above durable_size is other than zero, so that
- * extending a file never shows old bytes.
+ * INV: what lies at or above the size reads as zeros when the file grows over
+ * it, now and after a crash: old bytes never show.
  */
 #ifndef AEROSTORE_TESTS_SIM_INODE_H
 #define AEROSTORE_TESTS_SIM_INODE_H
@@ -77,11 +77,13 @@ MUST_USE enum err sim_inode_read(const struct sim_inode *inode, uint64_t offset,
 				 size_t size, size_t *read_size);
 /* ERR_NOSPACE may leave a first part written, as write(2) may. */
 MUST_USE enum err sim_inode_write(struct sim_inode *inode, uint64_t offset, struct bytes bytes);
+/* Whether a write there takes blocks that the file does not have yet. */
+bool sim_inode_needs_blocks(const struct sim_inode *inode, uint64_t offset, uint64_t size);
 MUST_USE enum err sim_inode_allocate(struct sim_inode *inode, uint64_t offset, uint64_t size);
 /* Also gives reserved blocks beyond the new end back. */
 MUST_USE enum err sim_inode_truncate(struct sim_inode *inode, uint64_t size);
-/* Pages, size and reservations become durable; what the disk does to pages is disk.h's. */
-void sim_inode_sync(struct sim_inode *inode, struct sim_random *random);
+/* Pages, size and reservations become durable. */
+void sim_inode_sync(struct sim_inode *inode);
 /* The kernel writes one dirty page, chosen at random, of its own accord. */
 void sim_inode_write_back(struct sim_inode *inode, struct sim_random *random);
 /* What a power loss leaves; no page is dirty afterwards. */
@@ -89,6 +91,18 @@ void sim_inode_crash(struct sim_inode *inode, enum sim_crash_outcome outcome,
 		     struct sim_random *random);
 /* Gives its blocks back to the disk, or takes them again. */
 void sim_inode_set_charged(struct sim_inode *inode, bool charged);
+/* Some dirty pages, a run of them, turn clean and never reach the disk. */
+void sim_inode_lose_writes(struct sim_inode *inode, struct sim_random *random);
+/* One dirty page reaches the disk in the place of a page of `target`. */
+void sim_inode_misdirect_write(struct sim_inode *inode, struct sim_inode *target,
+			       struct sim_random *random);
+/* Each dirty page turns clean with what a crash would have left of it; the size stays. */
+void sim_inode_fail_sync(struct sim_inode *inode, struct sim_random *random);
+/* The durable pages that a range touches are unreadable until they are written again. */
+void sim_inode_make_unreadable(struct sim_inode *inode, uint64_t offset, uint64_t size);
+size_t sim_inode_durable_pages(const struct sim_inode *inode);
+/* Flips one to eight bits of the n-th durable page, within the file's durable size. */
+void sim_inode_rot(struct sim_inode *inode, size_t n, struct sim_random *random);
 bool sim_inode_is_dirty(const struct sim_inode *inode);
 
 #endif

@@ -184,6 +184,8 @@ static enum err index_open(struct env *env, const char *path, struct env_index *
 
 	if (env->stopped)
 		return ERR_CANCELED;
+	if (sim_tree_disk_of(&life->node->tree, path)->dead)
+		return ERR_NOTFOUND;
 	while (index != NULL && strcmp(index->path, path) != 0)
 		index = index->next;
 	if (index != NULL && index->is_open)
@@ -194,6 +196,7 @@ static enum err index_open(struct env *env, const char *path, struct env_index *
 		life->node->indexes = index;
 	}
 	index->is_open = true;
+	index->is_lost = false;
 	handle = sim_allocate(sizeof(*handle));
 	handle->life = life;
 	handle->index = index;
@@ -209,25 +212,36 @@ static void index_close(struct env_index *handle)
 	sim_free(handle);
 }
 
-static bool index_may_change(struct env_index *handle)
+static enum err index_usable(const struct env_index *handle)
+{
+	if (handle->life->env.stopped)
+		return ERR_CANCELED;
+	return handle->index->is_lost ? ERR_IO : ERR_OK;
+}
+
+static enum err index_may_change(struct env_index *handle)
 {
 	if (handle->index->is_scanned)
 		sim_fail(handle->life->node->sim, "the index was changed from inside a scan");
-	return !handle->life->env.stopped;
+	return index_usable(handle);
 }
 
 static enum err index_commit(struct env_index *handle, const struct env_index_change *changes,
 			     size_t change_count, bool durable)
 {
-	if (!index_may_change(handle))
-		return ERR_CANCELED;
+	enum err err = index_may_change(handle);
+
+	if (err != ERR_OK)
+		return err;
 	return sim_index_commit(handle->index, changes, change_count, durable);
 }
 
 static enum err index_get(struct env_index *handle, struct bytes key, struct buf *value)
 {
-	if (handle->life->env.stopped)
-		return ERR_CANCELED;
+	enum err err = index_usable(handle);
+
+	if (err != ERR_OK)
+		return err;
 	return sim_index_get(handle->index, key, value);
 }
 
@@ -235,8 +249,10 @@ static enum err index_scan(struct env_index *handle, struct bytes from, struct b
 			   bool (*each)(void *context, struct bytes key, struct bytes value),
 			   void *context)
 {
-	if (handle->life->env.stopped)
-		return ERR_CANCELED;
+	enum err err = index_usable(handle);
+
+	if (err != ERR_OK)
+		return err;
 	handle->index->is_scanned = true;
 	sim_index_scan(handle->index, from, before, each, context);
 	handle->index->is_scanned = false;
@@ -245,10 +261,11 @@ static enum err index_scan(struct env_index *handle, struct bytes from, struct b
 
 static enum err index_clear(struct env_index *handle)
 {
-	if (!index_may_change(handle))
-		return ERR_CANCELED;
-	sim_index_clear(handle->index);
-	return ERR_OK;
+	enum err err = index_may_change(handle);
+
+	if (err == ERR_OK)
+		sim_index_clear(handle->index);
+	return err;
 }
 
 const struct env_ops *sim_node_ops(void)

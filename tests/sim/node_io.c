@@ -9,9 +9,12 @@
 #include "engine/base/hash.h"
 #include "tests/sim/allocate.h"
 #include "tests/sim/internal.h"
+#include "tests/sim/node_fault.h"
 
 /* What a buffer holds between a posted read and its completion. */
 #define UNREAD 0xa5
+/* SIM_FAULT_SLOW */
+#define SLOWED 100
 
 struct env_file {
 	struct sim_env *life;
@@ -27,6 +30,8 @@ struct operation {
 	struct sim_env *life;
 	size_t step; /* COMMIT: 0 the writes, then the syncs from 1 */
 	uint64_t content;
+	bool slowed;
+	bool out_of_space; /* its next write stops short */
 };
 
 static const char *kind_name(enum env_io_kind kind)
@@ -260,6 +265,20 @@ static uint64_t write_size(const struct env_write *write)
 	return size;
 }
 
+/* What is reserved is there, whatever else the disk is short of. */
+static bool needs_blocks(const struct env_io *io)
+{
+	if (io->kind == ENV_IO_ALLOCATE)
+		return sim_inode_needs_blocks(io->file->inode, io->offset, io->size);
+	for (size_t i = 0; io->kind == ENV_IO_COMMIT && i < io->write_count; i++) {
+		const struct env_write *write = &io->writes[i];
+
+		if (sim_inode_needs_blocks(write->file->inode, write->offset, write_size(write)))
+			return true;
+	}
+	return false;
+}
+
 static uint64_t content_hash(const struct env_io *io)
 {
 	uint64_t hash = 0;
@@ -275,11 +294,34 @@ static uint64_t content_hash(const struct env_io *io)
 	return hash;
 }
 
+/* A first part of the bytes of a commit, cut anywhere, also inside a write. */
+static void apply_some_writes(struct operation *operation)
+{
+	struct sim *sim = operation->life->node->sim;
+	const struct env_io *io = operation->io;
+	size_t whole = (size_t)sim_random_below(&sim->faults, io->write_count + 1);
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < whole && err == ERR_OK; i++)
+		err = apply_write(sim, &io->writes[i], UINT64_MAX);
+	if (err == ERR_OK && whole < io->write_count) {
+		uint64_t size = write_size(&io->writes[whole]);
+
+		err = apply_write(sim, &io->writes[whole], sim_random_below(&sim->faults, size));
+	}
+	/* Whoever waits learns only why the rest is missing. */
+	(void)err;
+}
+
 static enum err do_writes(struct operation *operation)
 {
 	const struct env_io *io = operation->io;
 	enum err err = ERR_OK;
 
+	if (operation->out_of_space) {
+		apply_some_writes(operation);
+		return ERR_NOSPACE;
+	}
 	for (size_t i = 0; i < io->write_count && err == ERR_OK; i++)
 		err = apply_write(operation->life->node->sim, &io->writes[i], UINT64_MAX);
 	return err;
@@ -291,7 +333,7 @@ static enum err do_sync(struct operation *operation, size_t index)
 	struct sim_inode *inode = io->syncs[index]->inode;
 	struct env_stat stat;
 
-	sim_inode_sync(inode, &operation->life->node->sim->faults);
+	sim_inode_sync(inode);
 	inode->disk->counters.syncs++;
 	fill_stat(inode, &stat);
 	if (index == 0 || stat.link_count < io->stat.link_count)
@@ -301,20 +343,28 @@ static enum err do_sync(struct operation *operation, size_t index)
 
 /* ---- the course of an operation ---- */
 
-/* The disk that the next step of an operation keeps busy. */
-static const struct sim_disk *disk_of(const struct operation *operation)
+/* The file of the next step of an operation; NULL when it is about a path. */
+static struct sim_inode *inode_of(const struct operation *operation)
 {
 	const struct env_io *io = operation->io;
-	const struct env_file *file = io->kind == ENV_IO_OPEN ? NULL : io->file;
 
-	if (io->kind == ENV_IO_COMMIT) {
-		if (operation->step != 0)
-			file = io->syncs[operation->step - 1];
-		else
-			file = io->write_count != 0 ? io->writes[0].file : NULL;
-	}
-	if (file != NULL)
-		return file->inode->disk;
+	if (io->kind == ENV_IO_OPEN)
+		return NULL;
+	if (io->kind != ENV_IO_COMMIT)
+		return io->file != NULL ? io->file->inode : NULL;
+	if (operation->step != 0)
+		return io->syncs[operation->step - 1]->inode;
+	return io->write_count != 0 ? io->writes[0].file->inode : NULL;
+}
+
+/* The disk that it keeps busy. */
+static struct sim_disk *disk_of(const struct operation *operation)
+{
+	const struct env_io *io = operation->io;
+	const struct sim_inode *inode = inode_of(operation);
+
+	if (inode != NULL)
+		return inode->disk;
 	if (io->path != NULL && io->kind != ENV_IO_COMMIT)
 		return sim_tree_disk_of(&operation->life->node->tree, io->path);
 	return operation->life->node->tree.disks[0];
@@ -365,6 +415,68 @@ static struct operation *operation_of(struct sim_event *event)
 	return (struct operation *)event;
 }
 
+static enum sim_step step_of(const struct operation *operation)
+{
+	switch (operation->io->kind) {
+	case ENV_IO_COMMIT:
+		return operation->step == 0 ? SIM_STEP_WRITE : SIM_STEP_SYNC;
+	case ENV_IO_READ:
+		return SIM_STEP_READ;
+	case ENV_IO_ALLOCATE:
+	case ENV_IO_TRUNCATE:
+		return SIM_STEP_WRITE;
+	case ENV_IO_SYNC_DIRECTORY:
+		return SIM_STEP_SYNC;
+	case ENV_IO_OPEN:
+	case ENV_IO_CLOSE:
+	case ENV_IO_STAT:
+	case ENV_IO_MAKE_DIRECTORY:
+	case ENV_IO_RENAME:
+	case ENV_IO_UNLINK:
+	case ENV_IO_LIST:
+	case ENV_IO_SPACE:
+	default:
+		return SIM_STEP_NAME;
+	}
+}
+
+/*
+ * Whether the step may go on. Else it was put off, or the node crashed under it, and the event
+ * is posted again; or *err says how it failed.
+ */
+static bool survive_faults(struct operation *operation, enum err *err)
+{
+	struct sim_node *node = operation->life->node;
+	struct sim *sim = node->sim;
+	struct sim_disk *disk = disk_of(operation);
+	unsigned struck = 0;
+
+	*err = ERR_OK;
+	if (!operation->slowed) {
+		struck = sim_roll_faults(disk, step_of(operation), &sim->faults);
+		node->step_count++;
+	}
+	if ((struck & 1u << SIM_FAULT_CRASH) != 0 ||
+	    (node->step_count == node->crash_at && !operation->slowed)) {
+		bool chosen = node->step_count == node->crash_at;
+
+		sim_events_add(&sim->events, &operation->event, sim->now_us);
+		sim_crash(node, chosen ? node->crash_outcome : SIM_CRASH_RANDOM);
+		return false;
+	}
+	*err = sim_strike(node, disk, inode_of(operation), operation->io, struck);
+	operation->out_of_space =
+		(struck & 1u << SIM_FAULT_NO_SPACE) != 0 && needs_blocks(operation->io);
+	if (*err == ERR_OK && operation->out_of_space && operation->io->kind == ENV_IO_ALLOCATE)
+		*err = ERR_NOSPACE;
+	operation->slowed = (struck & 1u << SIM_FAULT_SLOW) != 0 && *err == ERR_OK;
+	if (!operation->slowed)
+		return true;
+	sim_events_add(&sim->events, &operation->event,
+		       sim->now_us + SLOWED * sim_disk_latency(disk, true, &sim->scheduling));
+	return false;
+}
+
 static void run_operation(struct sim_event *event)
 {
 	struct operation *operation = operation_of(event);
@@ -375,6 +487,15 @@ static void run_operation(struct sim_event *event)
 		if (io->kind == ENV_IO_CLOSE)
 			file_destroy(io->file);
 		complete(operation, ERR_CANCELED);
+		return;
+	}
+	if (!survive_faults(operation, &err))
+		return;
+	if (err != ERR_OK) {
+		/* A handle is gone whatever its close gives. */
+		if (io->kind == ENV_IO_CLOSE)
+			file_destroy(io->file);
+		complete(operation, err);
 		return;
 	}
 	if (io->kind != ENV_IO_COMMIT) {
@@ -424,24 +545,6 @@ void sim_node_io(struct env *env, struct env_io *io)
 
 /* ---- halting ---- */
 
-static void interrupt_writes(struct operation *operation)
-{
-	struct sim *sim = operation->life->node->sim;
-	const struct env_io *io = operation->io;
-	size_t whole = (size_t)sim_random_below(&sim->faults, io->write_count + 1);
-	enum err err = ERR_OK;
-
-	for (size_t i = 0; i < whole && err == ERR_OK; i++)
-		err = apply_write(sim, &io->writes[i], UINT64_MAX);
-	if (err == ERR_OK && whole < io->write_count) {
-		uint64_t size = write_size(&io->writes[whole]);
-
-		err = apply_write(sim, &io->writes[whole], sim_random_below(&sim->faults, size));
-	}
-	/* Whoever waits learns only that the node is gone. */
-	(void)err;
-}
-
 /* Whether half of these operations, done without their caller knowing, is a state of its own. */
 static bool changes_disk(enum env_io_kind kind)
 {
@@ -460,13 +563,13 @@ void sim_node_io_interrupt(struct sim_node *node, struct sim_event *event)
 		return;
 	io = operation->io;
 	if (io->kind == ENV_IO_COMMIT && operation->step == 0) {
-		interrupt_writes(operation);
+		apply_some_writes(operation);
 		return;
 	}
 	if (sim_random_below(&node->sim->faults, 2) == 0)
 		return;
 	if (io->kind == ENV_IO_COMMIT) {
-		sim_inode_sync(io->syncs[operation->step - 1]->inode, &node->sim->faults);
+		sim_inode_sync(io->syncs[operation->step - 1]->inode);
 	} else if (changes_disk(io->kind)) {
 		enum err err = do_operation(operation);
 

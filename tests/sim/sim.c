@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include "engine/base/assert.h"
 #include "engine/base/hash.h"
@@ -72,6 +73,8 @@ struct sim *sim_create(uint64_t seed, const struct sim_options *options)
 		sim->options = *options;
 	if (sim->options.event_limit == 0)
 		sim->options.event_limit = DEFAULT_EVENT_LIMIT;
+	if (sim->options.trace == NULL && getenv("SIM_TRACE") != NULL)
+		sim->options.trace = stderr;
 	sim->now_us = START_US;
 	sim_random_init(&sim->scheduling, seed, SIM_STREAM_SCHEDULING);
 	sim_random_init(&sim->faults, seed, SIM_STREAM_FAULTS);

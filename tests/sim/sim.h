@@ -44,7 +44,9 @@ struct sim_options {
 	uint64_t timer_jitter_us;     /* how late timers may fire */
 	/* The chance, a write, that the kernel writes some dirty page back unasked. */
 	uint32_t write_back_per_million;
-	FILE *trace; /* every event as a line; NULL: none */
+	/* Every operation as a line; NULL: none, or stderr where SIM_TRACE is in the environment.
+	 */
+	FILE *trace;
 };
 
 struct sim {
@@ -75,6 +77,9 @@ struct sim_node {
 	struct sim_env *life;
 	uint64_t life_count;
 	int64_t wall_offset_ms;
+	/* Steps of operations so far in all lives; the power fails at number crash_at, from 1. */
+	uint64_t step_count, crash_at;
+	enum sim_crash_outcome crash_outcome;
 	struct sim_tree tree;
 	struct sim_index *indexes;
 	/* Wakes the node's tasks when its env stops; set by whoever made them. */

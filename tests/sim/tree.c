@@ -344,12 +344,10 @@ void sim_tree_finish(struct sim_tree *tree)
 	sim_free(tree->changes);
 }
 
-struct sim_disk *sim_tree_add_disk(struct sim_tree *tree, const char *path,
-				   const struct sim_disk_options *options)
+/* Makes what is missing of the path, durably; its end belongs to the disk. */
+static void mount(struct sim_tree *tree, const char *path, struct sim_disk *disk)
 {
 	struct sim_inode *directory = tree->root;
-	struct sim_disk *disk =
-		disk_add(tree, path, tree->disks[0]->device + tree->disk_count, options);
 
 	while (*(path += strspn(path, "/")) != '\0') {
 		size_t size = strcspn(path, "/");
@@ -370,7 +368,21 @@ struct sim_disk *sim_tree_add_disk(struct sim_tree *tree, const char *path,
 		path += size;
 	}
 	directory->disk = disk;
+}
+
+struct sim_disk *sim_tree_add_disk(struct sim_tree *tree, const char *path,
+				   const struct sim_disk_options *options)
+{
+	struct sim_disk *disk =
+		disk_add(tree, path, tree->disks[0]->device + tree->disk_count, options);
+
+	mount(tree, path, disk);
 	return disk;
+}
+
+void sim_tree_replace_disk(struct sim_tree *tree, struct sim_disk *disk)
+{
+	mount(tree, disk->path, disk);
 }
 
 static bool is_below(const char *path, const char *prefix)
@@ -578,6 +590,26 @@ enum err sim_tree_remove_all(struct sim_tree *tree, const char *path)
 	unlink_below(place.inode);
 	collect(tree);
 	return ERR_OK;
+}
+
+struct sim_inode *sim_tree_pick_file(struct sim_tree *tree, const struct sim_disk *disk,
+				     struct sim_random *random)
+{
+	uint64_t total = 0, chosen;
+
+	for (struct sim_inode *inode = tree->inodes; inode != NULL; inode = inode->next) {
+		if (inode->disk == disk)
+			total += sim_inode_durable_pages(inode);
+	}
+	chosen = sim_random_below(random, total);
+	for (struct sim_inode *inode = tree->inodes; inode != NULL; inode = inode->next) {
+		uint64_t pages = inode->disk == disk ? sim_inode_durable_pages(inode) : 0;
+
+		if (chosen < pages)
+			return inode;
+		chosen -= pages;
+	}
+	return NULL;
 }
 
 static void crash_changes(struct sim_tree *tree, enum sim_crash_outcome outcome,

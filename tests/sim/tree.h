@@ -54,6 +54,12 @@ MUST_USE enum err sim_tree_list(struct sim_tree *tree, const char *path, struct 
 /* As rm -rf on a path below the root, and durable at once: somebody else did it long ago. */
 MUST_USE enum err sim_tree_remove_all(struct sim_tree *tree, const char *path);
 
+/* A lost disk's directory again, durably, and without files; the directory above exists. */
+void sim_tree_replace_disk(struct sim_tree *tree, struct sim_disk *disk);
+/* A file of the disk with durable pages, the likelier the more it has; NULL when there is none. */
+struct sim_inode *sim_tree_pick_file(struct sim_tree *tree, const struct sim_disk *disk,
+				     struct sim_random *random);
+
 /* A power loss. Every handle must have been closed before: the node is dead. */
 void sim_tree_crash(struct sim_tree *tree, enum sim_crash_outcome outcome,
 		    struct sim_random *random);
