@@ -73,18 +73,85 @@ $$(B)/$(1): $$(call objects,tools/$(1)) $$(call objects,tools/common) $$(LINK)
 endef
 $(foreach program,$(BUILT_PROGRAMS),$(eval $(call program_rule,$(program))))
 
-$(B)/libtestshared.a: $(TEST_SHARED:%.c=$(B)/%.o)
+$(B)/libtestshared.a: $(TEST_SHARED:%.c=$(B)/plant/%.o)
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(B)/tests/%: $(B)/tests/%.o $(if $(TEST_SHARED),$(B)/libtestshared.a) $(LINK)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS) $(TEST_LIBS)
+# Tests link an engine in which planted bugs can be switched on (engine/plant.h).
+$(B)/plant/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DAEROSTORE_PLANT $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/plant/libengine.a: $(patsubst %.c,$(B)/plant/%.o,$(call sources,engine))
+	@rm -f $@
+	@ar rcs $@ $^
+
+TEST_LINK := $(if $(TEST_SHARED),$(B)/libtestshared.a) $(filter-out %/libengine.a,$(LINK)) $(B)/plant/libengine.a
+
+$(B)/tests/%: $(B)/plant/tests/%.o $(TEST_LINK)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(TEST_LINK) -Wl,--end-group $(LIBS) $(TEST_LIBS)
 
 $(B)/bench/%: $(B)/bench/%.o $(LINK)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
 
-.PHONY: tests
+.PHONY: tests benches
 tests: $(TESTS) ## build the unit tests
+benches: $(BENCHES) ## build the micro-benchmarks
+
+# ---- packages ----
+
+RUN_PACKAGES := gcc make pkg-config libisal-dev libsodium-dev libssl-dev libev-dev libxxhash-dev \
+	liblmdb-dev libzstd-dev libunistring-dev libjansson-dev libconfuse-dev libbsd-dev
+TEST_PACKAGES := libcmocka-dev python3 openssl curl isync neomutt offlineimap3
+LINT_PACKAGES := cppcheck clang-format
+
+.PHONY: deps deps-check deps-lint
+deps: ## install what the build needs (Debian)
+	@tools/dev/deps.sh $(RUN_PACKAGES)
+deps-check: ## install what the tests need (Debian)
+	@tools/dev/deps.sh $(RUN_PACKAGES) $(TEST_PACKAGES)
+deps-lint: ## install what lint needs (Debian)
+	@tools/dev/deps.sh $(RUN_PACKAGES) $(LINT_PACKAGES)
+
+# ---- the two commands ----
+
+.PHONY: run check unit
+run: deps ## build, make a one-node store in ./run, deliver and read a message, serve until Ctrl-C
+	@$(MAKE) --no-print-directory -j$$(nproc) -s all
+	@tools/dev/run.sh $(B)
+
+check: deps-check ## install what tests need, run all tests (under 20 minutes on 2 cores)
+	@$(MAKE) --no-print-directory -j$$(nproc) -s all tests
+	@tests/run.sh $(B) $(TESTS) $(sort $(wildcard tests/clients/test_*.sh tests/tools/test_*.sh))
+
+unit: tests ## the unit tests alone, in this variant
+	@tests/run.sh $(B) $(TESTS)
+
+# ---- upkeep ----
+
+.PHONY: lint clean compile_commands.json
+lint: deps-lint all ## layers, forbidden functions, format, cppcheck
+	@tests/lint.sh $(B)
+
+compile_commands.json: ## for clangd and clang-tidy
+	@tools/dev/compile-commands.sh "$(CC) $(CPPFLAGS) $(CFLAGS)" $(call sources,engine net mail lmtp imap tools tests) > $@
+
+clean: ## remove what was built
+	rm -rf build compile_commands.json
+
+MANUALS := $(wildcard docs/man/*.[1-8])
+
+.PHONY: install
+install: all ## DESTDIR=, PREFIX=/usr/local
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(B)/aeroctl $(DESTDIR)$(PREFIX)/bin/aeroctl
+	install -m 755 $(B)/aerod $(DESTDIR)$(PREFIX)/sbin/aerod
+	for page in $(MANUALS); do \
+		section=$${page##*.}; \
+		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
+		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/ || exit 1; \
+	done
 
 -include $(shell test -d $(B) && find $(B) -name '*.d')
 .SECONDARY:
