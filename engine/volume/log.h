@@ -50,7 +50,7 @@ struct log;
 #define LOG_HEADER_SIZE 8192u
 
 struct log_options {
-	const char *name; /* relative to the volume's directory */
+	const char *name; /* relative to the volume's directory; borrowed for the call */
 	uint64_t set;     /* place part of all its records: set id or segment number */
 	uint8_t column;
 	uint64_t allocate_size;
@@ -59,7 +59,10 @@ struct log_options {
 /* Creates the file durably with `header` (LOG_HEADER_SIZE bytes). */
 WAITS MUST_USE enum err log_create(struct volume *volume, const struct log_options *options,
 				   struct bytes header, struct log **out);
-/* Opens; knows nothing of its records until log_scan(). Reads the header into `header`. */
+/*
+ * Opens; knows nothing of its records, and accepts none, until log_scan(). Appends the header to
+ * `header`, unchecked. ERR_TORN: the file ends within it, its creation was cut short.
+ */
 WAITS MUST_USE enum err log_open(struct volume *volume, const struct log_options *options,
 				 struct buf *header, struct log **out);
 /* Waits for appends under way. */
@@ -109,6 +112,7 @@ struct log_append {
 	struct log *log;       /* the log's own, as the next two */
 	uint64_t size;
 	enum err refused;
+	bool admitted; /* it got an offset */
 	void (*done)(struct log_append *append, enum err err);
 	void *context;
 };
@@ -124,7 +128,10 @@ void log_append(struct log *log, struct log_append *append, struct shared *paylo
 void log_append_verbatim(struct log *log, struct log_append *append, struct shared *verbatim);
 WAITS MUST_USE enum err log_append_wait(struct log *log, struct record *record, struct bytes payload);
 
-/* One read: header and payload of the record at `offset` of which the size is known. */
+/*
+ * Appends to `out` the `size` bytes at `offset` in one read: a record of which the size is known.
+ * Not checked: record_decode() and record_check_payload() are the caller's. ERR_TORN beyond the end.
+ */
 WAITS MUST_USE enum err log_read(struct log *log, uint64_t offset, uint64_t size, struct buf *out);
 /* Next append goes there / everything before is synced. Relative to the end of the header. */
 uint64_t log_end(const struct log *log);

@@ -16,15 +16,21 @@
  *        returned, and after the checks that follow it: the file still has a
  *        link, the superblock is still the same file with this volume's id.
  * INV 2  After any failed write or sync the volume is VOLUME_FAILED for good:
- *        nothing is retried, every queued and later write completes ERR_IO
- *        (ERR_NOSPACE does not fail the volume, and only that write is refused).
- * INV 3  ERR_NOSPACE is given by accounting, before anything is written: a
- *        reserve stays free for compaction and deletion (`urgent` writes).
+ *        nothing is retried, every queued and later write completes ERR_IO.
+ * INV 3  ERR_NOSPACE is given by accounting, before anything is written, and
+ *        refuses that write only: a reserve stays free for compaction and
+ *        deletion (`urgent` writes). Should the disk itself say so (a quota,
+ *        another user of it), nothing of the commit nor of what is queued then
+ *        is acknowledged, all of it completes ERR_NOSPACE, and the volume is
+ *        VOLUME_FULL; it does not fail. What lies at those offsets is unknown.
+ * INV 4  The writes of a file reach it in the order in which they were
+ *        submitted, and complete in that order.
  */
 #ifndef AEROSTORE_ENGINE_VOLUME_VOLUME_H
 #define AEROSTORE_ENGINE_VOLUME_VOLUME_H
 
 #include "engine/base/shared.h"
+#include "engine/format/superblock.h"
 #include "engine/io.h"
 
 #define VOLUME_HEAD_MAX 320u
@@ -41,14 +47,10 @@ enum volume_state {
 	VOLUME_FAILED, /* an error, or its files vanished; reading may still work, is not relied on */
 };
 
-/* What is in the superblock. */
-struct volume_identity {
-	struct id128 cluster, node, volume;
-	uint64_t created_ms;
-	char zone[32]; /* label, may be empty */
-};
-
-/* Creates DIR and its superblock, durably. ERR_EXISTS when DIR holds anything. */
+/*
+ * Creates DIR and its superblock, durably. ERR_EXISTS when DIR holds anything but lost+found and
+ * what an attempt at this that was cut short has left.
+ */
 WAITS MUST_USE enum err volume_format(const char *directory, const struct volume_identity *identity);
 /* Reads only the identity. ERR_NOTFOUND, ERR_CORRUPT, ERR_NEWER. */
 WAITS MUST_USE enum err volume_inspect(const char *directory, struct volume_identity *out);
@@ -71,8 +73,10 @@ void volume_fail(struct volume *volume, enum err why);
 void volume_watch(struct volume *volume, void (*changed)(struct volume *volume, void *context),
 		  void *context);
 struct sched *volume_sched(struct volume *volume);
-/* Bytes, from the file system, refreshed every few seconds. */
+/* Bytes, from the file system, refreshed every few seconds, less what was written since. */
 void volume_space(const struct volume *volume, uint64_t *total, uint64_t *free_space);
+/* Bytes kept free for urgent writes; default max(64 MiB, 2 %), at most 5 %. */
+void volume_set_reserve(struct volume *volume, uint64_t size);
 
 struct volume_write {
 	struct env_file *file;
@@ -84,12 +88,21 @@ struct volume_write {
 	bool urgent;             /* may use the reserve */
 	void (*done)(struct volume_write *write, enum err err);
 	void *context;
-	struct volume_write *next; /* the volume's own */
+	struct volume_write *next; /* the volume's own, as the next */
+	enum err refused;
 };
 
 /* The write belongs to the volume until done, which comes exactly once, from the loop. */
 void volume_submit(struct volume *volume, struct volume_write *write);
-/* For rare files (create, header): makes the file with this content durable, entry and all. */
+/*
+ * Whether volume_submit() would take a write of so many bytes now: ERR_NOSPACE, ERR_IO. For who
+ * gives out offsets: a write that is refused must not have got one.
+ */
+MUST_USE enum err volume_admits(struct volume *volume, uint64_t size, bool urgent);
+/*
+ * For rare files (create, header): makes the file with this content durable, entry and all.
+ * Preallocation is left out where it would eat the reserve. ERR_EXISTS.
+ */
 WAITS MUST_USE enum err volume_create_file(struct volume *volume, const char *name,
 					   struct bytes header, uint64_t allocate_size,
 					   struct env_file **out);
