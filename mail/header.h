@@ -30,7 +30,10 @@ bool header_next(struct bytes *block, struct header_field *out);
 /* The first field of that name (ASCII case does not matter). False when absent. */
 bool header_find(struct bytes block, struct bytes name, struct header_field *out);
 
-/* Appends the value without its line ends (RFC 5322 section 2.2.3); the white space stays. */
+/*
+ * Appends the value without its line ends (RFC 5322 section 2.2.3); the white
+ * space stays. NUL and bare CR go too, so that IMAP can send what is left.
+ */
 void header_unfold(struct bytes value, struct buf *out);
 /*
  * Appends unstructured text as valid UTF-8: unfolded, encoded words (RFC 2047)

@@ -7,7 +7,7 @@
  *
  * The parser takes a message in chunks of any size and never fails on input:
  * the result does not depend on how it was cut. Its memory is bounded whatever
- * the message is (about 512 KiB at the very most, 10 KiB for an ordinary mail), its
+ * the message is (about 256 KiB at the very most, 10 KiB for an ordinary mail), its
  * time linear in the message. The encoded form has at most SUMMARY_SIZE_MAX bytes.
  *
  * How broken mail is read (as Dovecot and Cyrus do, within the RFCs' freedom):
@@ -40,10 +40,12 @@
 /* Parts of all kinds, nested ones included; nesting, the root being 1. */
 #define SUMMARY_PARTS_MAX 1000
 #define SUMMARY_DEPTH_MAX 64
-/* Kept raw header fields of the message. */
+/* Kept raw header fields of the message, those of a prefix included. */
 #define SUMMARY_FIELDS_MAX 16384
+/* Header fields that finish() puts before the message. */
+#define SUMMARY_PREFIX_MAX 4096
 /* All text of all parts: types, parameters, ids, envelopes of nested messages. */
-#define SUMMARY_TEXT_MAX 20480
+#define SUMMARY_TEXT_MAX 16384
 #define SUMMARY_PREVIEW_CHARACTERS 200
 /* The encoded form of any message, prefix included. */
 #define SUMMARY_SIZE_MAX 61440
@@ -131,10 +133,10 @@ MUST_USE enum err summary_parser_feed(struct summary_parser *parser, struct byte
 /*
  * The end of the message: appends its encoded summary. `prefix` is what will be
  * stored before the bytes that were fed: whole header fields that end with a line
- * end, such as Return-Path and Delivered-To, none of Content-*, at most 4 KiB; or
- * nothing. May be called once for each of several prefixes (a message for many
+ * end, such as Return-Path and Delivered-To, none of Content-*, at most
+ * SUMMARY_PREFIX_MAX; or nothing. May be called once for each of several prefixes (a message for many
  * recipients is parsed once), but nothing can be fed after the first call.
- * ERR_NOMEM; ERR_LIMIT: prefix too long.
+ * ERR_NOMEM; ERR_LIMIT: prefix too long, or a message of 32 GiB and more.
  */
 MUST_USE enum err summary_parser_finish(struct summary_parser *parser, struct bytes prefix,
 					struct buf *out);
