@@ -266,21 +266,21 @@ static WAITS enum err write_wait(struct log *log, uint64_t offset, struct bytes 
 	return wait.err;
 }
 
-/* Whether `verbatim` may be written over what lies at its place now. */
+/* Whether `verbatim` may be written over what lies at its place now, and a header beyond. */
 static enum err check_overwrite(const struct log *log, uint64_t offset, struct bytes verbatim,
 				struct bytes present)
 {
+	struct bytes replaced = bytes_slice(present, 0, verbatim.size);
 	struct record record;
 
-	for (size_t at = 0; at + RECORD_HEADER_SIZE <= present.size; at += RECORD_ALIGN) {
+	for (size_t at = 0; at < verbatim.size && at + RECORD_HEADER_SIZE <= present.size;
+	     at += RECORD_ALIGN) {
 		if (log_decode(log, offset + at, present.data + at, &record) != ERR_OK)
 			continue;
-		if (at != 0)
+		/* Another record, or one of another extent. */
+		if (at != 0 || record_size(record.payload_size) != verbatim.size)
 			return ERR_CONFLICT;
-		/* A damaged body may be longer than was read: then it is not this record. */
-		if (record_size(record.payload_size) != verbatim.size)
-			return ERR_CONFLICT;
-		if (log_check_body(&record, present) == ERR_OK && !bytes_equal(present, verbatim))
+		if (log_check_body(&record, replaced) == ERR_OK && !bytes_equal(replaced, verbatim))
 			return ERR_CONFLICT;
 	}
 	return ERR_OK;
@@ -291,17 +291,17 @@ enum err log_repair(struct log *log, uint64_t offset, struct bytes verbatim)
 	struct record record;
 	struct buf present = {0};
 	uint8_t *at;
-	size_t read_size = 0;
+	size_t size = verbatim.size + RECORD_HEADER_SIZE, read_size = 0;
 	enum err err;
 
 	if (verbatim.size < RECORD_HEADER_SIZE ||
 	    log_decode(log, offset, verbatim.data, &record) != ERR_OK ||
 	    log_check_body(&record, verbatim) != ERR_OK)
 		return ERR_INVALID;
-	at = buf_extend(&present, verbatim.size);
+	at = buf_extend(&present, size);
 	if (at == NULL)
 		return ERR_NOMEM;
-	err = io_read(log->file, LOG_HEADER_SIZE + offset, at, verbatim.size, &read_size);
+	err = io_read(log->file, LOG_HEADER_SIZE + offset, at, size, &read_size);
 	/* What cannot be read is what is being mended. */
 	if (err == ERR_OK || err == ERR_IO)
 		err = check_overwrite(log, offset, verbatim, bytes_make(at, read_size));
