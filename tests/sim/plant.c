@@ -1,8 +1,4 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Declares plant_is_on() also where this file is compiled without the switch. */
-#ifndef AEROSTORE_PLANT
-#define AEROSTORE_PLANT
-#endif
 #include "tests/sim/plant.h"
 
 #include <string.h>

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#ifndef AEROSTORE_PLANT
-#define AEROSTORE_PLANT
-#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
