@@ -10,7 +10,17 @@
  *
  * Derivation is keyed BLAKE2b-256 (RFC 7693) over a label and a context, both
  * with their lengths: labels are constants of this program, listed in
- * docs/format.md, and no two uses share one.
+ * docs/format.md, and no two uses share one. The input is
+ *
+ *	offset	size	field
+ *	0	1	n, size of the label, 1..255
+ *	1	n	label, ASCII without NUL
+ *	1+n	8	c, size of the context
+ *	9+n	c	context
+ *
+ * Threads: the pool and struct key belong to the thread of the loop. What takes
+ * and gives octets only (kdf_octets, aead_*, digest_256, sign_verify) is pure
+ * and may run in a job that owns its memory.
  */
 #ifndef AEROSTORE_ENGINE_CRYPTO_KEY_H
 #define AEROSTORE_ENGINE_CRYPTO_KEY_H
@@ -20,6 +30,7 @@
 #define KEY_SIZE 32u
 #define TAG_SIZE 16u
 #define NONCE_SIZE 24u
+#define DIGEST_SIZE 32u
 
 struct key;
 
@@ -33,6 +44,9 @@ MUST_USE enum err key_derive(const struct key *from, const char *label, struct b
 /* Into the caller's memory, which it wipes: for short-lived sub-keys such as one blob's. */
 void key_derive_octets(const struct key *from, const char *label, struct bytes context,
 		       uint8_t out[KEY_SIZE]);
+/* The same under octets that are not in the pool: a shared secret, a stretched password. */
+void kdf_octets(const uint8_t from[KEY_SIZE], const char *label, struct bytes context,
+		uint8_t out[KEY_SIZE]);
 struct key *key_reference(struct key *key);
 /* Drops one reference and sets *key to NULL; the last one wipes. Harmless on NULL. */
 void key_release(struct key **key);
@@ -53,11 +67,20 @@ MUST_USE enum err aead_seal(const uint8_t key[KEY_SIZE], const uint8_t nonce[NON
 			    struct bytes associated, struct bytes plain, struct buf *out);
 MUST_USE enum err aead_open(const uint8_t key[KEY_SIZE], const uint8_t nonce[NONCE_SIZE],
 			    struct bytes associated, struct bytes sealed, struct buf *out);
+/* The same into the caller's memory: plain.size + TAG_SIZE and sealed.size - TAG_SIZE bytes. */
+void aead_seal_to(const uint8_t key[KEY_SIZE], const uint8_t nonce[NONCE_SIZE],
+		  struct bytes associated, struct bytes plain, uint8_t *out);
+/* On ERR_AUTH `out` holds nothing of the plaintext. */
+MUST_USE enum err aead_open_to(const uint8_t key[KEY_SIZE], const uint8_t nonce[NONCE_SIZE],
+			       struct bytes associated, struct bytes sealed, uint8_t *out);
 
 /* BLAKE2b-256, unkeyed: hash chains, signatures' inputs. */
-void digest_256(struct bytes input, uint8_t out[32]);
+void digest_256(struct bytes input, uint8_t out[DIGEST_SIZE]);
 
-/* Ed25519 (RFC 8032). The secret is a key (the seed). */
+/*
+ * Ed25519 (RFC 8032). The secret is a key (the seed). What is signed is the 32-byte BLAKE2b-256 of
+ * label and message, laid out as label and context are for derivation.
+ */
 #define SIGNATURE_SIZE 64u
 #define PUBLIC_SIZE 32u
 void sign_public(const struct key *seed, uint8_t public_key[PUBLIC_SIZE]);

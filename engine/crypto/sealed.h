@@ -47,12 +47,12 @@ struct sealed_name {
 
 struct blob_sealer;
 
-/* Makes the blob's key from env. Memory: about 200 KiB until it is destroyed; contexts are pooled. */
+/* Makes the blob's key from env. Memory: about 200 KiB until it is destroyed. ERR_INVALID: suite. */
 MUST_USE enum err blob_sealer_create(struct env *env, const struct sealed_name *name,
 				     struct blob_sealer **out);
 /*
- * Takes any amount of plaintext and appends the complete frames it gives to `frames`.
- * After an error the sealer can only be destroyed.
+ * Takes any amount of plaintext, up to 1 TiB in all (ERR_LIMIT), and appends the complete frames it
+ * gives to `frames`. After an error the sealer can only be destroyed.
  */
 MUST_USE enum err blob_sealer_update(struct blob_sealer *sealer, struct bytes plain,
 				     struct buf *frames);
@@ -76,8 +76,10 @@ typedef enum err blob_source(void *context, uint64_t offset, uint64_t size, stru
 
 /*
  * Appends plaintext [offset, offset + size), clamped to what there is, to `out`. Fetches only the
- * frames it needs (the chunk table first, when the range is a part of a blob of several chunks).
- * sealed_size: bytes of ciphertext. ERR_AUTH: not this blob, or changed; errors of `source` pass.
+ * frames it needs (the chunk table first, when the range is a part of a blob of several chunks); one
+ * fetch for a blob of one frame, and for one up to a piece that is wanted whole. sealed_size: bytes
+ * of ciphertext. ERR_AUTH: not this blob, or changed; ERR_CORRUPT, ERR_NEWER: sealed like that;
+ * errors of `source` pass. On failure `out` is as it was.
  */
 WAITS MUST_USE enum err blob_open_range(const struct sealed_name *name,
 					const uint8_t key[KEY_SIZE], uint64_t sealed_size,
@@ -91,24 +93,35 @@ WAITS MUST_USE enum err blob_open_range(const struct sealed_name *name,
 void x25519_public(const struct key *secret, uint8_t public_key[X25519_SIZE]);
 
 /*
- * Keeps one ephemeral key pair and its shared secret per recipient for a short window (60 s or
- * 1024 uses), with a fresh KDF context each use: ephemeral key, delivery key, account, use id.
+ * Keeps the shared secret of one ephemeral key pair per recipient for a short window (60 s or
+ * 1024 uses, then wiped by a timer), at most recipients_cached of them, with a fresh KDF context
+ * each use: ephemeral key, sequence number, delivery key, account, use id.
  */
 struct envelope_sender;
+
+#define ENVELOPE_WINDOW_MS 60000u
+#define ENVELOPE_WINDOW_USES 1024u
+/* The largest plaintext of an envelope: a summary, not a message. */
+#define ENVELOPE_PLAIN_MAX (1024u * 1024)
 
 MUST_USE enum err envelope_sender_create(struct env *env, size_t recipients_cached,
 					 struct envelope_sender **out);
 void envelope_sender_destroy(struct envelope_sender **sender);
 /*
- * Appends the envelope: suite, ephemeral public key, ciphertext, tag. `use` is unique for the
- * account (the blob id); `associated` is authenticated, not stored.
+ * Appends the envelope: suite, sequence number, ephemeral public key, ciphertext, tag; what is
+ * encrypted is compressed and padded as a journal payload is. `use` is unique for the account (the
+ * blob id); `associated` is authenticated, not stored. ERR_INVALID: a delivery key of low order.
  */
 MUST_USE enum err envelope_seal(struct envelope_sender *sender,
 				const uint8_t delivery_public[X25519_SIZE], struct id128 account,
 				struct id128 use, struct bytes associated, struct bytes plain,
 				struct buf *out);
 
-/* Opens; caches the shared secret of the last ephemeral keys seen. Lives with the unlocked account. */
+/*
+ * Opens; caches the shared secrets of the last ephemeral keys seen, as keys in the locked pool. Lives
+ * with the unlocked account; holds a reference to its delivery key. ERR_AUTH: changed, or for
+ * another account, use or delivery key. On failure `plain` is as it was.
+ */
 struct envelope_opener;
 MUST_USE enum err envelope_opener_create(struct key *delivery_secret, struct envelope_opener **out);
 void envelope_opener_destroy(struct envelope_opener **opener);
@@ -130,7 +143,12 @@ MUST_USE enum err payload_open(const struct key *key, const char *label, struct 
 			       struct bytes associated, struct bytes sealed, size_t limit,
 			       struct buf *plain);
 
-/* A 32-byte key under another: sub-key derived from `wrapping` and `use`, no stored nonce. 48 bytes. */
+/*
+ * A 32-byte key under another: sub-keys derived from `wrapping` and `use`, no stored nonce. 48 bytes.
+ * Deterministic, with a synthetic initialisation vector (SIV, Rogaway and Shrimpton 2006, its
+ * two functions being BLAKE2b): two keys wrapped for one `use`, as two sides of a cut may do, reveal only whether they
+ * are equal.
+ */
 #define WRAPPED_KEY_SIZE (KEY_SIZE + TAG_SIZE)
 void key_wrap(const struct key *wrapping, const char *label, struct bytes use,
 	      const uint8_t plain[KEY_SIZE], uint8_t out[WRAPPED_KEY_SIZE]);
