@@ -49,6 +49,11 @@ static bool is_at_rest(void *context)
 	return count == 0 && has_no_tasks(context);
 }
 
+bool sim_is_at_rest(struct sim_node *node)
+{
+	return is_at_rest(node);
+}
+
 enum err sim_run_task(struct sim *sim, void (*run)(void *argument), void *argument)
 {
 	struct sim_node *node = sim->nodes[0];
@@ -59,7 +64,7 @@ enum err sim_run_task(struct sim *sim, void (*run)(void *argument), void *argume
 	return err == ERR_OK ? ERR_OK : ERR_LIMIT;
 }
 
-static void destroy_sched(struct sim_node *node)
+void sim_end_tasks(struct sim_node *node)
 {
 	if (node->life->sched != NULL)
 		sched_destroy(&node->life->sched);
@@ -70,13 +75,13 @@ enum err sim_unwind(struct sim_node *node)
 	enum err err = sim_run_until(node->sim, is_at_rest, node, UNWIND_LIMIT_MS);
 
 	if (err == ERR_OK)
-		destroy_sched(node);
+		sim_end_tasks(node);
 	return err;
 }
 
 void sim_finish(struct sim **sim)
 {
 	for (size_t i = 0; *sim != NULL && i < (*sim)->node_count; i++)
-		destroy_sched((*sim)->nodes[i]);
+		sim_end_tasks((*sim)->nodes[i]);
 	sim_destroy(sim);
 }

@@ -23,6 +23,10 @@ MUST_USE enum err sim_run_task(struct sim *sim, void (*run)(void *argument), voi
  * What else the life owns (open handles, indexes) must have been given up before sim_restart().
  */
 MUST_USE enum err sim_unwind(struct sim_node *node);
+/* Whether the node has no tasks and no operations left. */
+bool sim_is_at_rest(struct sim_node *node);
+/* Destroys the scheduler of a node at rest. */
+void sim_end_tasks(struct sim_node *node);
 /* For the end of a test: destroys the schedulers, whose tasks have ended, and the world. */
 void sim_finish(struct sim **sim);
 
