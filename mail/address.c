@@ -6,7 +6,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 
-/* Comments deeper than this, and what is in them, end with the value. */
+/* Of an encoded word that may hold what would end an atom; RFC 2047 allows 75. */
 #define ENCODED_WORD_MAX 128
 
 struct parser {
@@ -272,6 +272,11 @@ static void take_route(struct parser *parser)
 static void take_angle(struct parser *parser)
 {
 	parser->has_angle = true;
+	/* "a@b <a@b>": what looked like an address is the name. */
+	if (parser->has_host) {
+		buf_put_u8(&parser->phrase, '@');
+		buf_put_bytes(&parser->phrase, bytes_of_buf(&parser->host));
+	}
 	buf_clear(&parser->local);
 	parser->has_local = parser->has_host = false;
 	buf_clear(&parser->host);
