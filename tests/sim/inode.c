@@ -310,17 +310,6 @@ void sim_inode_sync(struct sim_inode *inode)
 	trim(inode);
 }
 
-bool sim_inode_is_dirty(const struct sim_inode *inode)
-{
-	if (inode->size != inode->durable_size)
-		return true;
-	for (size_t i = 0; i < inode->page_count; i++) {
-		if (inode->pages[i].cached != NULL)
-			return true;
-	}
-	return false;
-}
-
 void sim_inode_write_back(struct sim_inode *inode, struct sim_random *random)
 {
 	size_t dirty = 0, chosen;

@@ -103,6 +103,5 @@ void sim_inode_make_unreadable(struct sim_inode *inode, uint64_t offset, uint64_
 size_t sim_inode_durable_pages(const struct sim_inode *inode);
 /* Flips one to eight bits of the n-th durable page, within the file's durable size. */
 void sim_inode_rot(struct sim_inode *inode, size_t n, struct sim_random *random);
-bool sim_inode_is_dirty(const struct sim_inode *inode);
 
 #endif

@@ -456,6 +456,11 @@ static bool survive_faults(struct operation *operation, enum err *err)
 		struck = sim_roll_faults(disk, step_of(operation), &sim->faults);
 		node->step_count++;
 	}
+	for (int fault = 0; struck >> fault != 0; fault++) {
+		if ((struck >> fault & 1) != 0)
+			sim_trace(sim, "node=%zu disk=%s fault=%s", node->number, disk->path,
+				  sim_fault_name((enum sim_fault)fault));
+	}
 	if ((struck & 1u << SIM_FAULT_CRASH) != 0 ||
 	    (node->step_count == node->crash_at && !operation->slowed)) {
 		bool chosen = node->step_count == node->crash_at;

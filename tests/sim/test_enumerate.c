@@ -124,6 +124,25 @@ static void test_unsynced_pages(void **state)
 	assert_true(found.torn_pages > 100);
 }
 
+/* What nobody synced may be on the disk all the same, as far as the kernel wrote it back. */
+static void test_write_back(void **state)
+{
+	const struct sim_options options = {.write_back_per_million = SIM_MILLION};
+	struct found found = {0};
+	struct sim *sim = sim_create(1, &options);
+	struct sim_node *node = sim_add_node(sim);
+
+	(void)state;
+	assert_int_equal(sim_run_task(sim, overwrite, &found), ERR_OK);
+	sim_crash(node, SIM_CRASH_DROP_ALL);
+	assert_int_equal(sim_unwind(node), ERR_OK);
+	sim_restart(node);
+	assert_int_equal(sim_run_task(sim, look, &found), ERR_OK);
+	assert_int_equal(found.mixed, 1);
+	assert_int_equal(found.torn_pages, 0);
+	sim_finish(&sim);
+}
+
 static void synced(void *context)
 {
 	struct env_file *file = open_file("/f");
@@ -344,6 +363,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unsynced_pages),
+		cmocka_unit_test(test_write_back),
 		cmocka_unit_test(test_synced_is_kept),
 		cmocka_unit_test(test_unsynced_entry_may_go),
 		cmocka_unit_test(test_unsynced_unlink_may_come_back),

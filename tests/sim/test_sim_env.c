@@ -226,6 +226,23 @@ static void test_order(void **state)
 	sim_finish(&sim);
 }
 
+static void test_world_events(void **state)
+{
+	struct sim *sim = sim_simple();
+	uint64_t start = sim_now_ms(sim);
+	char a[] = "a", b[] = "b", never[] = "n";
+
+	(void)state;
+	order[0] = '\0';
+	sim_at(sim, 2000, note, b);
+	sim_at(sim, 1000, note, a);
+	sim_at(sim, 3001, note, never);
+	assert_int_equal(sim_run_for(sim, 3), ERR_OK);
+	assert_string_equal(order, "ab");
+	assert_int_equal(sim_now_ms(sim) - start, 3);
+	sim_finish(&sim);
+}
+
 static void test_clock_jumps(void **state)
 {
 	struct sim *sim = sim_simple();
@@ -592,6 +609,7 @@ int main(void)
 		cmocka_unit_test(test_space),
 		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_world_events),
 		cmocka_unit_test(test_clock_jumps),
 		cmocka_unit_test(test_halt),
 		cmocka_unit_test(test_kill),
