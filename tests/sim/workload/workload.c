@@ -51,10 +51,12 @@ struct step {
 
 static void judge(const struct step *step, uint32_t account, const char *when, enum verdict verdict)
 {
-	if (verdict != VERDICT_FINE)
-		sim_fail(step->workload->sim, "%s: %s, by %s, account %u, node %zu",
-			 verdict_name(verdict), verdict_text(verdict), when, account,
-			 step->node->number);
+	if (verdict == VERDICT_FINE)
+		return;
+	if (step->workload->counters.broken == VERDICT_FINE)
+		step->workload->counters.broken = verdict;
+	sim_fail(step->workload->sim, "%s: %s, by %s, account %u, node %zu", verdict_name(verdict),
+		 verdict_text(verdict), when, account, step->node->number);
 }
 
 /* A mailbox is known to the ledger by its account: each has one. */

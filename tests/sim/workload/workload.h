@@ -61,6 +61,7 @@ struct workload_options {
 
 struct workload_counters {
 	uint64_t sent, acknowledged, polls, fetches, flag_changes, expunges, crashes, restarts;
+	enum verdict broken; /* the first promise that was; FINE: none */
 };
 
 /*
