@@ -34,7 +34,8 @@ static void civil_from_days(int64_t days, struct date_civil *out)
 	int64_t day_of_era = shifted - era * 146097;
 	int64_t year_of_era =
 		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-	int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	int64_t day_of_year =
+		day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	int64_t month = (5 * day_of_year + 2) / 153;
 
 	out->day = (int)(day_of_year - (153 * month + 2) / 5 + 1);
@@ -142,7 +143,7 @@ static bool zone_of_name(struct bytes word, int *out)
 		const char *name;
 		int minutes;
 	} zones[] = {
-		{"UT", 0},     {"GMT", 0},    {"UTC", 0},    {"Z", 0},      {"EST", -300},
+		{"UT", 0},     {"GMT", 0},    {"UTC", 0},    {"Z", 0},	    {"EST", -300},
 		{"EDT", -240}, {"CST", -360}, {"CDT", -300}, {"MST", -420}, {"MDT", -360},
 		{"PST", -480}, {"PDT", -420}, {"BST", 60},   {"WEST", 60},  {"CET", 60},
 		{"MET", 60},   {"CEST", 120}, {"MEST", 120}, {"EET", 120},  {"EEST", 180},
@@ -270,7 +271,8 @@ static int parse_zone(struct bytes *text, struct token token)
 
 		if (hours.kind == TOKEN_NUMBER && hours.text.size == 2 && rest.size > 5 - 1 &&
 		    rest.data[2] == ':') {
-			uint8_t digits[4] = {rest.data[0], rest.data[1], rest.data[3], rest.data[4]};
+			uint8_t digits[4] = {rest.data[0], rest.data[1], rest.data[3],
+					     rest.data[4]};
 
 			if (zone_of_digits(bytes_make(digits, 4), west, &minutes))
 				return minutes;

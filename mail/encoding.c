@@ -9,6 +9,7 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 #define BASE64_PAD 0xfe
 
 /* What each octet means in base64: 0..63, padding, or nothing. */
+/* clang-format off */
 #define S BASE64_SKIP
 #define P BASE64_PAD
 static const uint8_t base64_values[256] = {
@@ -31,6 +32,7 @@ static const uint8_t base64_values[256] = {
 };
 #undef S
 #undef P
+/* clang-format on */
 
 static struct bytes trim(struct bytes text)
 {
@@ -226,7 +228,8 @@ void encoding_put_base64(struct buf *out, struct bytes data, size_t line_size)
 		bits |= count > 1 ? (uint32_t)data.data[i + 1] << 8 : 0;
 		bits |= count > 2 ? data.data[i + 2] : 0;
 		for (size_t j = 0; j < 4; j++)
-			quantum[j] = j <= count ? (uint8_t)alphabet[bits >> (18 - 6 * j) & 63] : '=';
+			quantum[j] =
+				j <= count ? (uint8_t)alphabet[bits >> (18 - 6 * j) & 63] : '=';
 		for (size_t j = 0; j < 4; j++, column++) {
 			if (line_size != 0 && column == line_size) {
 				buf_put_string(out, "\r\n");

@@ -259,7 +259,8 @@ void header_decode(struct bytes value, struct buf *out)
 		out->err = unfolded.err;
 	else
 		decode_words(bytes_of_buf(&unfolded),
-			     charset_utf8_valid(bytes_of_buf(&unfolded)) ? "" : "windows-1252", out);
+			     charset_utf8_valid(bytes_of_buf(&unfolded)) ? "" : "windows-1252",
+			     out);
 	for (size_t i = start; i < out->size; i++)
 		if (out->data[i] < ' ' || out->data[i] == 0x7f)
 			out->data[i] = ' ';

@@ -214,8 +214,8 @@ static void join_sections(const struct pieces *pieces, struct bytes name, bool e
 	if (extended && !piece->extended)
 		buf_put_string(out, "''");
 	for (int section = 0; piece != NULL; piece = find_piece(pieces, name, ++section)) {
-		struct bytes value = bytes_slice(bytes_of_buf(&pieces->values), piece->offset,
-						 piece->size);
+		struct bytes value =
+			bytes_slice(bytes_of_buf(&pieces->values), piece->offset, piece->size);
 
 		if (extended && !piece->extended)
 			put_percent(value, out);
@@ -328,8 +328,7 @@ enum err header_structured_parse(struct bytes value, struct header_structured *o
 		const uint8_t *at = out->text.data + spans[i].offset;
 
 		out->parameters[i].name = bytes_make(at, spans[i].name_size);
-		out->parameters[i].value =
-			bytes_make(at + spans[i].name_size, spans[i].value_size);
+		out->parameters[i].value = bytes_make(at + spans[i].name_size, spans[i].value_size);
 	}
 	return ERR_OK;
 }

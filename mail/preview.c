@@ -99,6 +99,7 @@ static ucs4_t numeric_entity(const char *digits)
 
 static ucs4_t entity(const char *name)
 {
+	/* clang-format off */
 	static const struct {
 		const char *name;
 		ucs4_t character;
@@ -116,6 +117,7 @@ static ucs4_t entity(const char *name)
 		{"rsquo", 0x2019}, {"ldquo", 0x201c}, {"rdquo", 0x201d}, {"bull", 0x2022},
 		{"hellip", 0x2026}, {"euro", 0x20ac}, {"zwnj", 0x200c},	 {"zwj", 0x200d},
 	};
+	/* clang-format on */
 
 	if (name[0] == '#')
 		return numeric_entity(name + 1);
@@ -281,7 +283,7 @@ enum err preview_make(const struct preview_text *text, size_t characters, struct
 	}
 	err = decoded.err != ERR_OK ? decoded.err : utf8.err != ERR_OK ? utf8.err : out->err;
 	charset_decoder_destroy(&charset);
-	buf_finish(&decoded);
-	buf_finish(&utf8);
+	buf_wipe_finish(&decoded);
+	buf_wipe_finish(&utf8);
 	return err;
 }

@@ -20,7 +20,6 @@ struct preview_text {
 };
 
 /* Appends valid UTF-8, `characters` at most; perhaps nothing. ERR_NOMEM. */
-MUST_USE enum err preview_make(const struct preview_text *text, size_t characters,
-			       struct buf *out);
+MUST_USE enum err preview_make(const struct preview_text *text, size_t characters, struct buf *out);
 
 #endif

@@ -32,6 +32,7 @@ const struct summary_type_name summary_types[SUMMARY_TYPE_COUNT] = {
 };
 
 /* The ten of an ENVELOPE, then by whom else they are asked for. A change is a new version. */
+/* clang-format off */
 #define NAME(text) {(const uint8_t *)(text), sizeof(text) - 1}
 static const struct bytes kept_fields[] = {
 	NAME("Date"), NAME("Subject"), NAME("From"), NAME("Sender"), NAME("Reply-To"), NAME("To"),
@@ -64,6 +65,7 @@ static const struct bytes kept_fields[] = {
 	NAME("X-Spam-Score"), NAME("X-Spam-Status"),
 };
 #undef NAME
+/* clang-format on */
 
 #define ENVELOPE_FIELDS 10
 
@@ -89,10 +91,9 @@ struct summary_envelope summary_envelope_of(struct bytes fields)
 {
 	struct summary_envelope envelope = {0};
 	struct bytes *const values[ENVELOPE_FIELDS] = {
-		&envelope.date,	    &envelope.subject,	   &envelope.from,
-		&envelope.sender,   &envelope.reply_to,	   &envelope.to,
-		&envelope.cc,	    &envelope.bcc,	   &envelope.in_reply_to,
-		&envelope.message_id,
+		&envelope.date,	       &envelope.subject,    &envelope.from, &envelope.sender,
+		&envelope.reply_to,    &envelope.to,	     &envelope.cc,   &envelope.bcc,
+		&envelope.in_reply_to, &envelope.message_id,
 	};
 	struct header_field field;
 
@@ -173,7 +174,8 @@ static void take_text(struct bytes text, struct room *room, bool custom, struct 
 	if (bits & SUMMARY_TEXT_LOCATION)
 		part->location = cursor_block(&cursor);
 	if (bits & SUMMARY_TEXT_ENVELOPE)
-		room->envelopes[room->envelopes_taken - 1] = summary_envelope_of(cursor_block(&cursor));
+		room->envelopes[room->envelopes_taken - 1] =
+			summary_envelope_of(cursor_block(&cursor));
 	if (cursor_end(&cursor) != ERR_OK)
 		cursor_fail(outer);
 }

@@ -7,7 +7,7 @@
  *
  * The parser takes a message in chunks of any size and never fails on input:
  * the result does not depend on how it was cut. Its memory is bounded whatever
- * the message is (about 256 KiB at the very most, 10 KiB for an ordinary mail), its
+ * the message is (about 256 KiB at the very most, some 30 KiB for an ordinary mail), its
  * time linear in the message. The encoded form has at most SUMMARY_SIZE_MAX bytes.
  *
  * How broken mail is read (as Dovecot and Cyrus do, within the RFCs' freedom):
@@ -134,9 +134,9 @@ MUST_USE enum err summary_parser_feed(struct summary_parser *parser, struct byte
  * The end of the message: appends its encoded summary. `prefix` is what will be
  * stored before the bytes that were fed: whole header fields that end with a line
  * end, such as Return-Path and Delivered-To, none of Content-*, at most
- * SUMMARY_PREFIX_MAX; or nothing. May be called once for each of several prefixes (a message for many
- * recipients is parsed once), but nothing can be fed after the first call.
- * ERR_NOMEM; ERR_LIMIT: prefix too long, or a message of 32 GiB and more.
+ * SUMMARY_PREFIX_MAX; or nothing. May be called once for each of several prefixes (a message for
+ * many recipients is parsed once), but nothing can be fed after the first call. ERR_NOMEM;
+ * ERR_LIMIT: prefix too long, or a message of 32 GiB and more.
  */
 MUST_USE enum err summary_parser_finish(struct summary_parser *parser, struct bytes prefix,
 					struct buf *out);

@@ -295,8 +295,8 @@ static void end_header(struct summary_parser *parser, uint64_t offset, uint64_t 
 	struct summary_part_source source = {
 		.mime = bytes_of_buf(&parser->mime),
 		.in_digest = parser->depth > 1 && level[-1].digest,
-		.may_nest = parser->depth < SUMMARY_DEPTH_MAX &&
-			    parser->node_count < SUMMARY_PARTS_MAX,
+		.may_nest =
+			parser->depth < SUMMARY_DEPTH_MAX && parser->node_count < SUMMARY_PARTS_MAX,
 	};
 	enum err err;
 
@@ -352,8 +352,8 @@ static void close_part(struct summary_parser *parser, const struct ending *endin
 	if (node->body_offset > end || *child_end > end)
 		end = ending->line_offset;
 	node->body_size = end - node->body_offset;
-	node->body_lines = (end == ending->offset ? ending->lines : ending->line_lines) -
-			   level->lines_before;
+	node->body_lines =
+		(end == ending->offset ? ending->lines : ending->line_lines) - level->lines_before;
 	*child_end = end;
 	if (node->kind == PART_MULTIPART && !node->has_child) {
 		node->kind = PART_LEAF;
@@ -548,8 +548,7 @@ static size_t take_body(struct summary_parser *parser, struct bytes chunk)
 	size_t used = 0;
 
 	while (used < chunk.size) {
-		struct bytes line =
-			first_line(bytes_make(chunk.data + used, chunk.size - used));
+		struct bytes line = first_line(bytes_make(chunk.data + used, chunk.size - used));
 		bool line_ended = advance(parser, line);
 
 		used += line.size;
@@ -731,8 +730,8 @@ static void put_part(const struct summary_parser *parser, size_t index, uint64_t
 	buf_put_varint(out, node->body_size);
 	buf_put_varint(out, node->body_lines);
 	buf_put_u8(out, node->type);
-	buf_put_block(out, bytes_slice(bytes_of_buf(&parser->text), node->text_offset,
-				       node->text_size));
+	buf_put_block(out,
+		      bytes_slice(bytes_of_buf(&parser->text), node->text_offset, node->text_size));
 }
 
 static void put_sent(struct bytes fields, struct buf *out)

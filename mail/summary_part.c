@@ -99,8 +99,7 @@ static enum err take_boundary(const struct header_structured *value, struct buf 
 static void default_kind(const struct summary_part_source *source, bool present,
 			 struct summary_part *part)
 {
-	bool message = source->in_digest && !present &&
-		       part->encoding != ENCODING_BASE64 &&
+	bool message = source->in_digest && !present && part->encoding != ENCODING_BASE64 &&
 		       part->encoding != ENCODING_QUOTED_PRINTABLE;
 
 	part->kind = PART_LEAF;
@@ -115,8 +114,8 @@ static void default_kind(const struct summary_part_source *source, bool present,
 static enum err choose_kind(const struct summary_part_source *source,
 			    const struct content_type *type, struct summary_part *part)
 {
-	bool encoded = part->encoding == ENCODING_BASE64 ||
-		       part->encoding == ENCODING_QUOTED_PRINTABLE;
+	bool encoded =
+		part->encoding == ENCODING_BASE64 || part->encoding == ENCODING_QUOTED_PRINTABLE;
 	bool rfc822 = is(type->type, "message") && is(type->subtype, "rfc822");
 	bool global = is(type->type, "message") && is(type->subtype, "global");
 	enum err err;
@@ -245,7 +244,8 @@ static void choose_preview(const struct content_type *type, struct summary_part 
 		plain = is(type->subtype, "plain");
 		part->html = is(type->subtype, "html");
 		for (size_t i = 0; i < type->value.parameter_count; i++)
-			if (is(type->value.parameters[i].name, "charset") && part->charset.size == 0)
+			if (is(type->value.parameters[i].name, "charset") &&
+			    part->charset.size == 0)
 				buf_put_bytes(&part->charset, type->value.parameters[i].value);
 	}
 	part->previewable = plain || part->html;

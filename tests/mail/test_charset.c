@@ -51,9 +51,9 @@ static void test_decoding_in_pieces_of_every_size(void **state)
 			struct charset_decoder *decoder;
 			struct buf out = {0};
 
-			assert_int_equal(charset_decoder_create(bytes_string(cases[i].charset),
-								&decoder),
-					 ERR_OK);
+			assert_int_equal(
+				charset_decoder_create(bytes_string(cases[i].charset), &decoder),
+				ERR_OK);
 			/* Twice: after the end it starts anew. */
 			for (int time = 0; time < 2; time++) {
 				buf_clear(&out);
@@ -74,8 +74,10 @@ static void test_decoding_in_pieces_of_every_size(void **state)
 
 static void test_unknown(void **state)
 {
-	static const char *const names[] = {"x-no-such", "utf-8//TRANSLIT", "../../x", "a b", "\xff",
-					    "a-name-that-is-much-longer-than-any-charset-has"};
+	static const char *const names[] = {
+		"x-no-such", "utf-8//TRANSLIT",
+		"../../x",   "a b",
+		"\xff",	     "a-name-that-is-much-longer-than-any-charset-has"};
 	struct charset_decoder *decoder = NULL;
 	struct buf out = {0};
 
@@ -98,8 +100,8 @@ static void test_unknown(void **state)
 /* Every octet string gives valid UTF-8 of bounded size, in every kind of charset. */
 static void test_any_octets(void **state)
 {
-	static const char *const names[] = {"utf-8",	   "windows-1252", "gb2312", "iso-2022-jp",
-					    "iso-2022-kr", "utf-7",	   "utf-16", "big5",
+	static const char *const names[] = {"utf-8",	    "windows-1252", "gb2312", "iso-2022-jp",
+					    "iso-2022-kr",  "utf-7",	    "utf-16", "big5",
 					    "windows-1258", "euc-jp"};
 	uint64_t random = 88172645463325252u;
 
@@ -148,7 +150,8 @@ static void test_memory_failures(void **state)
 	memory_fail_after(0);
 	assert_int_equal(charset_decoder_create(bytes_string("koi8-r"), &decoder), ERR_NOMEM);
 	memory_fail_after(0);
-	assert_int_equal(charset_to_utf8(bytes_string("koi8-r"), bytes_string("a"), &out), ERR_NOMEM);
+	assert_int_equal(charset_to_utf8(bytes_string("koi8-r"), bytes_string("a"), &out),
+			 ERR_NOMEM);
 	memory_fail_after(UINT64_MAX);
 	assert_null(decoder);
 	buf_finish(&out);

@@ -42,10 +42,22 @@ static const struct {
 };
 
 static const char *const no_dates[] = {
-	"", " ", "(", "Mon", "32 Jan 2000 00:00:00 +0000", "29 Feb 1900 00:00:00 +0000",
-	"1 Foo 2000 00:00:00 +0000", "1 Jan 10000 00:00:00 +0000", "1 Jan 2000 24:00:00 +0000",
-	"1 Jan 2000 00:60:00 +0000", "1 Jan 2000 00:00:61 +0000", "1 Jan 2000 00 +0000",
-	"99999999999999999999 Jan 2000 00:00:00", "tomorrow", "1 2 3", "\x80\xff",
+	"",
+	" ",
+	"(",
+	"Mon",
+	"32 Jan 2000 00:00:00 +0000",
+	"29 Feb 1900 00:00:00 +0000",
+	"1 Foo 2000 00:00:00 +0000",
+	"1 Jan 10000 00:00:00 +0000",
+	"1 Jan 2000 24:00:00 +0000",
+	"1 Jan 2000 00:60:00 +0000",
+	"1 Jan 2000 00:00:61 +0000",
+	"1 Jan 2000 00 +0000",
+	"99999999999999999999 Jan 2000 00:00:00",
+	"tomorrow",
+	"1 2 3",
+	"\x80\xff",
 };
 
 static void test_mail_dates(void **state)
@@ -118,11 +130,13 @@ static void test_imap(void **state)
 	int64_t day;
 
 	(void)state;
-	assert_int_equal(date_parse_imap(bytes_string("17-Jul-1996 02:44:25 -0700"), &date), ERR_OK);
+	assert_int_equal(date_parse_imap(bytes_string("17-Jul-1996 02:44:25 -0700"), &date),
+			 ERR_OK);
 	assert_true(date.seconds == 837596665 && date.zone_minutes == -420);
 	date_format_imap(date, text);
 	assert_string_equal(text, "17-Jul-1996 02:44:25 -0700");
-	assert_int_equal(date_parse_imap(bytes_string(" 1-feb-2020 00:00:00 +0530"), &date), ERR_OK);
+	assert_int_equal(date_parse_imap(bytes_string(" 1-feb-2020 00:00:00 +0530"), &date),
+			 ERR_OK);
 	date_format_imap(date, text);
 	assert_string_equal(text, "01-Feb-2020 00:00:00 +0530");
 	for (size_t i = 0; i < COUNT(bad); i++)

@@ -137,10 +137,15 @@ static void test_decoding(void **state)
 		{"=?utf-8?Q?a", "=?utf-8?Q?a"},
 		{"=??Q?a?=", "=??Q?a?="},
 		{"=?", "=?"},
-		{"=?x-no-such?Q?a=20b?= =?x-no-such?Q?c?=", "=?x-no-such?Q?a=20b?= =?x-no-such?Q?c?="},
+		{"=?x-no-such?Q?a=20b?= =?x-no-such?Q?c?=",
+		 "=?x-no-such?Q?a=20b?= =?x-no-such?Q?c?="},
 		/* octets as they are: UTF-8, or else windows-1252 */
-		{"Gr\xc3\xbc\xc3\x9f" "e", "Grüße"},
-		{"Gr\xfc\xdf" "e \x80", "Grüße €"},
+		{"Gr\xc3\xbc\xc3\x9f"
+		 "e",
+		 "Grüße"},
+		{"Gr\xfc\xdf"
+		 "e \x80",
+		 "Grüße €"},
 		{"a\tb\x01\x7f", "a b  "},
 		{"=?utf-8?Q?a=00=0Ab?=", "a  b"},
 	};
@@ -176,7 +181,8 @@ static struct buf show(const struct header_structured *structured)
 static const char *const structured_cases[][2] = {
 	{"", ""},
 	{"text/plain", "text/plain"},
-	{"text / plain (a comment) ; charset = us-ascii (Plain text)", "text/plain|charset=us-ascii"},
+	{"text / plain (a comment) ; charset = us-ascii (Plain text)",
+	 "text/plain|charset=us-ascii"},
 	{"a/b; x=\"q \\\" \\\\ ; r\"; y=z", "a/b|x=q \" \\ ; r|y=z"},
 	{"a/b; name=two words (1).pdf; y=z", "a/b|name=two words (1).pdf|y=z"},
 	{"a/b;;; ; novalue; =noname; x=", "a/b|x="},
@@ -207,9 +213,9 @@ static void test_structured(void **state)
 		struct header_structured structured;
 		struct buf shown;
 
-		assert_int_equal(header_structured_parse(bytes_string(structured_cases[i][0]),
-							 &structured),
-				 ERR_OK);
+		assert_int_equal(
+			header_structured_parse(bytes_string(structured_cases[i][0]), &structured),
+			ERR_OK);
 		shown = show(&structured);
 		assert_bytes(bytes_of_buf(&shown), structured_cases[i][1]);
 		buf_finish(&shown);

@@ -70,8 +70,9 @@ static void test_encodings(void **state)
 {
 	const struct preview_text encoded = {bytes_string("R3LDvMOfZQ=="), ENCODING_BASE64,
 					     bytes_string("utf-8"), false};
-	const struct preview_text latin = {bytes_string("Gr=FC=\r\n=DFe"), ENCODING_QUOTED_PRINTABLE,
-					   bytes_string("iso-8859-1"), false};
+	const struct preview_text latin = {bytes_string("Gr=FC=\r\n=DFe"),
+					   ENCODING_QUOTED_PRINTABLE, bytes_string("iso-8859-1"),
+					   false};
 	const struct preview_text unknown = {bytes_string("x"), ENCODING_IDENTITY,
 					     bytes_string("x-no-such"), false};
 	struct buf out = {0};

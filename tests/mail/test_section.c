@@ -24,8 +24,8 @@ static const char single[] = "Subject: s\r\n\r\nbody";
 
 static const char nested[] = "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\ny";
 
-#define NESTED_MULTIPART                                                                           \
-	"Subject: n\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n"                          \
+#define NESTED_MULTIPART                                                  \
+	"Subject: n\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n" \
 	"--i\r\nX: inner\r\n\r\nsecond\r\n--i--"
 
 /* NULL: no such part. */
@@ -103,8 +103,15 @@ static void test_sections(void **state)
 static void test_syntax(void **state)
 {
 	static const char *const bad[] = {
-		"0", "1.0", "01", "1.", ".1", "1..2", "1.2.", "MIME", "HEADERS", "1.HEADER.FIELD",
-		"4294967296", "18446744073709551617", "HEADER.", "1HEADER", " 1", "-1", "TEXT.1",
+		"0",	      "1.0",
+		"01",	      "1.",
+		".1",	      "1..2",
+		"1.2.",	      "MIME",
+		"HEADERS",    "1.HEADER.FIELD",
+		"4294967296", "18446744073709551617",
+		"HEADER.",    "1HEADER",
+		" 1",	      "-1",
+		"TEXT.1",
 	};
 	struct section section;
 	struct buf deep = {0};

@@ -158,8 +158,7 @@ static void put_part(struct buf *out, const struct part *part, size_t depth, str
 	put_named(out, depth, "encoding", part->encoding);
 	put_named(out, depth, "md5", part->md5);
 	put_named(out, depth, "disposition", part->disposition);
-	put_parameters(out, depth, part->disposition_parameters,
-		       part->disposition_parameter_count);
+	put_parameters(out, depth, part->disposition_parameters, part->disposition_parameter_count);
 	put_named(out, depth, "language", part->language);
 	put_named(out, depth, "location", part->location);
 	if (part->envelope != NULL)
@@ -277,13 +276,33 @@ static void test_chunks_do_not_matter(void **state)
 static struct buf random_message(void)
 {
 	static const char *const pieces[] = {
-		"\r\n", "\n", "\r", "--", "--a", "--ab", "--a--", "-", " ", "\t", ":", ";", "\"",
-		"Content-Type: multipart/mixed; boundary=a\r\n", "x\r\n\r\n--a\r\n", "\r\n--ab\r\n",
+		"\r\n",
+		"\n",
+		"\r",
+		"--",
+		"--a",
+		"--ab",
+		"--a--",
+		"-",
+		" ",
+		"\t",
+		":",
+		";",
+		"\"",
+		"Content-Type: multipart/mixed; boundary=a\r\n",
+		"x\r\n\r\n--a\r\n",
+		"\r\n--ab\r\n",
 		"Content-Type: multipart/digest; boundary=\"ab\"\n",
-		"Content-Type: message/rfc822\r\n\r\n", "Content-Type: text/html\r\n\r\n<p>&eu",
-		"Content-Transfer-Encoding: base64\r\n", "Subject: =?utf-8?Q?=C3=A4?=\r\n",
+		"Content-Type: message/rfc822\r\n\r\n",
+		"Content-Type: text/html\r\n\r\n<p>&eu",
+		"Content-Transfer-Encoding: base64\r\n",
+		"Subject: =?utf-8?Q?=C3=A4?=\r\n",
 		"Content-Disposition: inline; filename*1=b; filename*0*=utf-8''%20\r\n",
-		"Date: 1 Jan 2020 00:00 +0000\r\n", "\xc3\xa4", "=C3", "=\r\n", "text ",
+		"Date: 1 Jan 2020 00:00 +0000\r\n",
+		"\xc3\xa4",
+		"=C3",
+		"=\r\n",
+		"text ",
 	};
 	struct buf message = {0};
 	size_t count = (size_t)(next_random() % 60);
@@ -338,9 +357,9 @@ static void test_prefix_is_as_if_it_had_been_fed(void **state)
 		assert_int_equal(summary_parser_feed(parser, bytes_of_buf(&message)), ERR_OK);
 		for (int time = 0; time < 2; time++) {
 			buf_clear(&prefixed);
-			assert_int_equal(summary_parser_finish(parser, bytes_string(prefix),
-							       &prefixed),
-					 ERR_OK);
+			assert_int_equal(
+				summary_parser_finish(parser, bytes_string(prefix), &prefixed),
+				ERR_OK);
 			assert_true(bytes_equal(bytes_of_buf(&prefixed), bytes_of_buf(&fed)));
 		}
 		buf_clear(&prefixed);
@@ -367,6 +386,7 @@ static void check_damaged(struct bytes damaged)
 	for (const struct part *part = summary.root; part < summary.root + summary.part_count;
 	     part++) {
 		assert_true(part->body_offset + part->body_size <= summary.size);
+		assert_true(part->body_lines <= part->body_size);
 		assert_int_equal(part->header_offset + part->header_size, part->body_offset);
 		assert_true((part->child != NULL) == (part->kind != PART_LEAF));
 		assert_true(part->type.size != 0 && part->subtype.size != 0);
@@ -512,12 +532,12 @@ static void test_long_fields_leave_room_for_the_envelope(void **state)
 	(void)state;
 	for (int i = 0; i < 100; i++)
 		buf_printf(&message, "DKIM-Signature: v=1; b=%0300d\r\n", i);
-	buf_put_string(&message, "Date: 1 Jan 2020 00:00:00 +0100\r\nFrom: f@example.org\r\n"
-				 "Subject: here\r\n\r\n");
+	buf_put_string(&message, "Date: 1 Jan 2020 00:00:00 +0100\r\nFrom: f@example.org\r\n");
+	buf_printf(&message, "Subject: %0990d\r\n\r\n", 7);
 	encoded = summarise(bytes_of_buf(&message));
 	assert_int_equal(summary_decode(bytes_of_buf(&encoded), &summary), ERR_OK);
 	assert_int_equal(summary.flags, SUMMARY_FIELDS_CUT);
-	assert_true(bytes_equal(summary.root->envelope->subject, bytes_string("here")));
+	assert_int_equal(summary.root->envelope->subject.size, 990);
 	assert_true(bytes_equal(summary.root->envelope->from, bytes_string("f@example.org")));
 	assert_true(summary.has_sent);
 	assert_int_equal(summary.sent.zone_minutes, 60);

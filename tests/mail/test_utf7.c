@@ -20,12 +20,15 @@ static const char *const pairs[][2] = {
 	/* RFC 3501 section 5.1.3 */
 	{"~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"},
 	{"😀", "&2D3eAA-"},
-	{"a\x01" "b\x7f", "a&AAE-b&AH8-"},
+	{"a\x01"
+	 "b\x7f",
+	 "a&AAE-b&AH8-"},
 };
 
 static const char *const no_names[] = {
-	"&", "a&", "&AGE", "&AGE-", "&APw", "&APx-", "&APw-&APw-", "&AP-", "&A-", "&2D0-", "&3gA-",
-	"&AP/-", "&AP w-", "\xc3\xbc", "a\x01", "&,-", "&APw=-", "&APw--&", "&AAA-\x7f",
+	"&",	 "a&",	"&AGE",	  "&AGE-",   "&APw",	  "&APx-",  "&APw-&APw-",
+	"&AP-",	 "&A-", "&2D0-",  "&3gA-",   "&AP/-",	  "&AP w-", "\xc3\xbc",
+	"a\x01", "&,-", "&APw=-", "&APw--&", "&AAA-\x7f",
 };
 
 static void test_both_ways(void **state)
