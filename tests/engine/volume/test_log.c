@@ -214,35 +214,6 @@ static void copy_verbatim(void *argument)
 	volume_close(&volume);
 }
 
-/* Continues the place, but not the content, or claims more to be synced than is. */
-static void refuse_other_history(void *argument)
-{
-	struct volume *volume;
-	struct log *log;
-	struct record record;
-	uint8_t payload[LOG_PAYLOAD_MAX], raw[192] = {0};
-
-	(void)argument;
-	fixture_format();
-	volume = fixture_open();
-	log = fixture_create_log(volume);
-	assert_int_equal(fixture_put(log, 0, 10), ERR_OK);
-	record = fixture_entry(1, 0, payload);
-	record.set = LOG_SET;
-	record.column = RECORD_NO_COLUMN;
-	record.offset = log_end(log);
-	record_encode(&record, (struct hash128){1, 2}, raw);
-	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_CONFLICT);
-	record.set++;
-	record_encode(&record, log_running(log), raw);
-	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_CONFLICT);
-	record.set--;
-	record_encode(&record, log_running(log), raw);
-	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_OK);
-	log_close(&log);
-	volume_close(&volume);
-}
-
 /* ---- failure of one append ---- */
 
 struct flight {
@@ -281,6 +252,44 @@ static bool launch(struct flight *flight, struct log *log, size_t size)
 	group_enter(&flight->ended);
 	log_append(log, &flight->appends[index], shared);
 	return true;
+}
+
+/* Continues the place, but not the content, or claims more to be synced than is. */
+static void refuse_other_history(void *argument)
+{
+	struct volume *volume;
+	struct log *log;
+	struct record record;
+	uint8_t payload[LOG_PAYLOAD_MAX], raw[192] = {0};
+	static struct flight flight;
+
+	(void)argument;
+	flight = (struct flight){.count = 0};
+	fixture_format();
+	volume = fixture_open();
+	log = fixture_create_log(volume);
+	assert_int_equal(fixture_put(log, 0, 10), ERR_OK);
+	record = fixture_entry(1, 0, payload);
+	record.set = LOG_SET;
+	record.column = RECORD_NO_COLUMN;
+	record.offset = log_end(log);
+	record_encode(&record, (struct hash128){1, 2}, raw);
+	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_CONFLICT);
+	record.set++;
+	record_encode(&record, log_running(log), raw);
+	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_CONFLICT);
+	record.set--;
+	record_encode(&record, log_running(log), raw);
+	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_OK);
+	/* It fits behind an append that is under way, but that is not synced. */
+	assert_true(launch(&flight, log, 10));
+	record.offset = record.durable = log_end(log);
+	record_encode(&record, log_running(log), raw);
+	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_CONFLICT);
+	group_wait(&flight.ended);
+	assert_int_equal(put_verbatim(log, bytes_make(raw, sizeof(raw))), ERR_OK);
+	log_close(&log);
+	volume_close(&volume);
 }
 
 static void break_log(void *argument)

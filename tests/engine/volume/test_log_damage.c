@@ -367,7 +367,7 @@ static struct bytes original_record(const struct sample *sample, size_t number)
 
 static void repair(void *argument)
 {
-	static const uint8_t garbage[300] = {1, 2, 3};
+	static const uint8_t garbage[512] = {1, 2, 3};
 	struct sample sample;
 	struct visits visits;
 
@@ -416,7 +416,7 @@ static void make_record(const struct sample *sample, size_t number, uint8_t type
 /* No copy has it: the place is filled, and everything behind it stays what it was. */
 static void write_off(void *argument)
 {
-	static const uint8_t garbage[300] = {1, 2, 3};
+	static const uint8_t garbage[512] = {1, 2, 3};
 	struct sample sample;
 	struct visits visits;
 	struct buf lost = {0};
