@@ -8,6 +8,9 @@
  * buffer and waits only while that is over its high-water mark; stream_flush()
  * waits until the kernel has it all. One task reads and one writes at a time.
  *
+ * Fairness: a peer that never lets a task wait does not keep the loop: reading
+ * and writing yield from time to time.
+ *
  * Idle: stream_park() frees the input and output buffers when they are empty
  * and calls `wake` once, from the loop, when input, the end or an error
  * arrives or the deadline passes; the task that served the stream may then end.
@@ -73,13 +76,16 @@ void stream_set_secret(struct stream *stream, bool secret);
 struct listener;
 
 struct listener_options {
-	const char *address;       /* "127.0.0.1:1143", "[::1]:1993" or "unix:/path" */
-	struct tls_context *tls;   /* implicit TLS when not NULL; handshake bounded by handshake_timeout_ms */
-	size_t connection_limit;   /* further ones wait in the kernel's queue, or get `busy` and are closed */
+	const char *address;	 /* "127.0.0.1:1143", "[::1]:1993" (IPv6 only) or "unix:/path" */
+	struct tls_context *tls; /* implicit TLS when not NULL; held until the last connection ends */
+	/* 0: none. Further ones wait in the kernel's queue, or get `busy` and are closed. */
+	size_t connection_limit;
+	/* By address, IPv6 by /64; not on unix sockets. 0: none. Further ones are closed. */
 	size_t connection_limit_per_peer;
-	const char *busy;          /* protocol line for a refused connection, may be NULL */
-	uint64_t handshake_timeout_ms;
-	unsigned unix_mode;        /* permissions of a unix socket, e.g. 0660 */
+	/* Protocol line for a refused connection, its CRLF is optional; not sent before TLS; may be NULL. */
+	const char *busy;
+	uint64_t handshake_timeout_ms; /* 0: 30 seconds */
+	unsigned unix_mode;	       /* permissions of a unix socket, e.g. 0660; 0: 0600 */
 	/* Runs in a task of its own and owns the stream. */
 	void (*serve)(struct stream *stream, void *context);
 	void *context;
@@ -105,7 +111,11 @@ void tls_context_destroy(struct tls_context **tls);
 
 /* ---- clients (tools, tests) ---- */
 
-/* Connects, TCP or unix; tls_verify_path: CA or certificate to trust, NULL for plain. */
+/*
+ * Connects, TCP or unix; tls_verify_path: CA or certificate to trust, NULL for plain. Addresses are
+ * numbers, so no name is checked: trust the server's own certificate, or a CA of its own.
+ * ERR_UNAVAILABLE: nobody listens there.
+ */
 WAITS MUST_USE enum err stream_connect(struct sched *sched, const char *address,
 				       const char *tls_verify_path, uint64_t deadline_ms,
 				       struct stream **out);
