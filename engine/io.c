@@ -48,8 +48,11 @@ void io_close(struct env_file **file)
 enum err io_read(struct env_file *file, uint64_t offset, void *buffer, size_t size,
 		 size_t *read_size)
 {
-	struct env_io io = {
-		.kind = ENV_IO_READ, .file = file, .offset = offset, .buffer = buffer, .size = size};
+	struct env_io io = {.kind = ENV_IO_READ,
+			    .file = file,
+			    .offset = offset,
+			    .buffer = buffer,
+			    .size = size};
 	enum err err = perform(&io);
 
 	if (err == ERR_OK)
@@ -112,8 +115,7 @@ enum err io_stat_file(struct env_file *file, struct env_stat *out)
 
 enum err io_allocate(struct env_file *file, uint64_t offset, uint64_t size)
 {
-	struct env_io io = {
-		.kind = ENV_IO_ALLOCATE, .file = file, .offset = offset, .size = size};
+	struct env_io io = {.kind = ENV_IO_ALLOCATE, .file = file, .offset = offset, .size = size};
 
 	return perform(&io);
 }

@@ -29,13 +29,14 @@ enum {
 };
 
 struct task {
-	struct task *next;		     /* in the queue it is in */
+	struct task *next;		      /* in the queue it is in */
 	struct task *all_next, *all_previous; /* every task of the scheduler, oldest first */
 	struct sched *sched;
 	const char *name; /* for whoever looks with a debugger */
 	void (*run)(void *argument);
 	void *argument;
-	struct cond_waiter *waiter; /* of the cond it waits for; NULL when cancel cannot end its wait */
+	struct cond_waiter
+		*waiter; /* of the cond it waits for; NULL when cancel cannot end its wait */
 	struct context context;
 	struct context_stack *stack;
 	bool canceled, ended;

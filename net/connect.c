@@ -5,7 +5,8 @@
 #include "net/stream_internal.h"
 
 /* A refused connection is a server that is not there (yet); so is a missing socket file. */
-static enum err begin_connect(int descriptor, const struct address *address, bool *in_progress)
+static enum err begin_connect(int descriptor, const struct socket_address *address,
+			      bool *in_progress)
 {
 	*in_progress = false;
 	if (connect(descriptor, (const struct sockaddr *)&address->socket, address->size) == 0)
@@ -20,14 +21,15 @@ enum err stream_connect(struct sched *sched, const char *address_string,
 			const char *tls_verify_path, uint64_t deadline_ms, struct stream **out)
 {
 	struct stream *stream = NULL;
-	struct address address;
+	struct socket_address address;
 	bool in_progress;
 	int descriptor;
-	enum err err = address_parse(address_string, &address);
+	enum err err = socket_address_parse(address_string, &address);
 
 	if (err != ERR_OK)
 		return err;
-	descriptor = socket(address.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	descriptor =
+		socket(address.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (descriptor < 0)
 		return err_from_errno(errno);
 	stream_tune_socket(descriptor, &address);

@@ -236,8 +236,8 @@ static enum err perform_commit(struct env_io *io, struct files_counters *counter
 static enum err perform_stat(struct env_io *io)
 {
 	struct stat result;
-	int failure = io->file != NULL ? fstat(io->file->descriptor, &result)
-				       : stat(io->path, &result);
+	int failure =
+		io->file != NULL ? fstat(io->file->descriptor, &result) : stat(io->path, &result);
 
 	if (failure != 0)
 		return last_error();

@@ -13,9 +13,9 @@
 #include "engine/base/memory.h"
 
 enum {
-	KEY_MAX = 511,		/* LMDB's own limit */
-	FLUSH_CHANGES = 4096,	/* bounds the pages held in memory to some 50 MiB, typically 4 */
-	FLUSH_BYTES = 4 << 20,	/* keys and values gathered */
+	KEY_MAX = 511,	       /* LMDB's own limit */
+	FLUSH_CHANGES = 4096,  /* bounds the pages held in memory to some 50 MiB, typically 4 */
+	FLUSH_BYTES = 4 << 20, /* keys and values gathered */
 };
 
 /*
@@ -29,7 +29,7 @@ struct env_index {
 	size_t map_size;
 	struct buf gathered; /* for each change: key block, u8 has value, value block */
 	size_t gathered_count;
-	int directory; /* locked */
+	int directory;	 /* locked */
 	struct buf file; /* path of the data file, NUL-terminated */
 	enum err failed;
 };

@@ -20,8 +20,8 @@
 
 enum {
 	BACKLOG = 1024,
-	ACCEPT_BURST = 64,	   /* connections taken before other descriptors get their turn */
-	ACCEPT_RETRY_MS = 200,	   /* after the process or the system ran out of something */
+	ACCEPT_BURST = 64,     /* connections taken before other descriptors get their turn */
+	ACCEPT_RETRY_MS = 200, /* after the process or the system ran out of something */
 	HANDSHAKE_TIMEOUT_MS = 30 * 1000,
 };
 
@@ -29,13 +29,13 @@ struct listener {
 	struct sched *sched;
 	struct env *env;
 	struct listener_options options; /* strings are ours, tls is held */
-	struct address address;		 /* as bound */
+	struct socket_address address;	 /* as bound */
 	int descriptor;			 /* -1: closed */
 	struct loop_watch *watch;
 	struct env_timer retry;
 	size_t connection_count;
-	struct map peers; /* address_peer_key() -> struct peer */
-	dev_t device;		/* of the unix socket's file, to remove no other */
+	struct map peers; /* socket_address_peer_key() -> struct peer */
+	dev_t device;	  /* of the unix socket's file, to remove no other */
 	ino_t inode;
 };
 
@@ -59,9 +59,9 @@ static bool is_full(const struct listener *listener)
 	       listener->connection_count >= listener->options.connection_limit;
 }
 
-static bool counts_peer(const struct listener *listener, const struct address *address)
+static bool counts_peer(const struct listener *listener, const struct socket_address *address)
 {
-	return listener->options.connection_limit_per_peer != 0 && !address_is_unix(address);
+	return listener->options.connection_limit_per_peer != 0 && !socket_address_is_unix(address);
 }
 
 static enum err peer_enter(struct listener *listener, struct id128 key, struct peer **out)
@@ -102,9 +102,9 @@ static void watch_if_wanted(struct listener *listener)
 
 	if (listener->watch == NULL)
 		return;
-	loop_watch_set(listener->watch,
-		       wait_in_queue || listener->retry.armed || listener->env->stopped ? 0
-											: LOOP_READ);
+	loop_watch_set(
+		listener->watch,
+		wait_in_queue || listener->retry.armed || listener->env->stopped ? 0 : LOOP_READ);
 }
 
 /* ---- life ---- */
@@ -166,10 +166,10 @@ static void refuse(const struct listener *listener, int descriptor)
 }
 
 static enum err spawn_connection(struct listener *listener, struct connection *connection,
-				 int descriptor, const struct address *peer)
+				 int descriptor, const struct socket_address *peer)
 {
-	enum err err = stream_create(listener->sched, descriptor, peer, connection_ended, connection,
-				     &connection->stream);
+	enum err err = stream_create(listener->sched, descriptor, peer, connection_ended,
+				     connection, &connection->stream);
 
 	if (err != ERR_OK) {
 		close(descriptor);
@@ -184,14 +184,14 @@ static enum err spawn_connection(struct listener *listener, struct connection *c
 }
 
 static enum err take_connection(struct listener *listener, int descriptor,
-				const struct address *address)
+				const struct socket_address *address)
 {
 	struct connection *connection;
 	struct peer *peer = NULL;
 	enum err err = is_full(listener) ? ERR_LIMIT : ERR_OK;
 
 	if (err == ERR_OK && counts_peer(listener, address))
-		err = peer_enter(listener, address_peer_key(address), &peer);
+		err = peer_enter(listener, socket_address_peer_key(address), &peer);
 	if (err != ERR_OK) {
 		refuse(listener, descriptor);
 		return err;
@@ -239,7 +239,7 @@ static void on_acceptable(void *context, unsigned events)
 		return;
 	}
 	for (int i = 0; i < ACCEPT_BURST; i++) {
-		struct address peer = {.size = sizeof(peer.socket)};
+		struct socket_address peer = {.size = sizeof(peer.socket)};
 		enum err err;
 		int descriptor = accept4(listener->descriptor, (struct sockaddr *)&peer.socket,
 					 &peer.size, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -264,13 +264,13 @@ static void on_acceptable(void *context, unsigned events)
 
 /* ---- opening and closing ---- */
 
-static const char *unix_path(const struct address *address)
+static const char *unix_path(const struct socket_address *address)
 {
 	return ((const struct sockaddr_un *)(const void *)&address->socket)->sun_path;
 }
 
 /* A socket file that nobody answers on is what a crash left. */
-static bool is_stale(const struct address *address)
+static bool is_stale(const struct socket_address *address)
 {
 	int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct stat stat;
@@ -279,13 +279,14 @@ static bool is_stale(const struct address *address)
 	if (descriptor < 0)
 		return false;
 	stale = lstat(unix_path(address), &stat) == 0 && S_ISSOCK(stat.st_mode) &&
-		connect(descriptor, (const struct sockaddr *)&address->socket, address->size) != 0 &&
+		connect(descriptor, (const struct sockaddr *)&address->socket, address->size) !=
+			0 &&
 		errno == ECONNREFUSED;
 	close(descriptor);
 	return stale;
 }
 
-static int bind_address(int descriptor, const struct address *address)
+static int bind_address(int descriptor, const struct socket_address *address)
 {
 	return bind(descriptor, (const struct sockaddr *)&address->socket, address->size);
 }
@@ -341,7 +342,8 @@ static enum err open_socket(struct listener *listener)
 				      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener->descriptor < 0)
 		return err_from_errno(errno);
-	err = address_is_unix(&listener->address) ? bind_unix(listener) : bind_network(listener);
+	err = socket_address_is_unix(&listener->address) ? bind_unix(listener)
+							 : bind_network(listener);
 	if (err != ERR_OK)
 		return err;
 	if (listen(listener->descriptor, BACKLOG) != 0)
@@ -388,7 +390,7 @@ enum err listener_open(struct sched *sched, const struct listener_options *optio
 	listener->retry.fire = on_retry;
 	listener->retry.context = listener;
 	map_init(&listener->peers, sizeof(struct id128));
-	err = address_parse(options->address, &listener->address);
+	err = socket_address_parse(options->address, &listener->address);
 	if (err == ERR_OK)
 		err = open_socket(listener);
 	if (err == ERR_OK)
@@ -425,5 +427,5 @@ size_t listener_connections(const struct listener *listener)
 
 unsigned listener_port(const struct listener *listener)
 {
-	return address_port(&listener->address);
+	return socket_address_port(&listener->address);
 }

@@ -168,7 +168,8 @@ static void soon_grow(struct soon_queue *queue)
 	for (size_t i = 0; i < queue->count; i++)
 		entries[i] = queue->entries[(queue->first + i) % queue->capacity];
 	memory_free(queue->entries);
-	*queue = (struct soon_queue){.entries = entries, .count = queue->count, .capacity = capacity};
+	*queue = (struct soon_queue){
+		.entries = entries, .count = queue->count, .capacity = capacity};
 }
 
 static void loop_soon(struct env *env, void (*run)(void *context), void *context)
@@ -444,10 +445,11 @@ void loop_watch_set(struct loop_watch *watch, unsigned events)
 			return;
 		ev_io_stop(ev, &watch->watcher);
 	}
-	/* Setting makes libev ask the kernel anew; a mere stop and start before its next wait not. */
+	/* A set makes libev ask the kernel anew, a stop and start before its next wait does not. */
 	if (events != 0 && events != watch->events) {
 		ev_io_set(&watch->watcher, watch->watcher.fd,
-			  (events & LOOP_READ ? EV_READ : 0) | (events & LOOP_WRITE ? EV_WRITE : 0));
+			  (events & LOOP_READ ? EV_READ : 0) |
+				  (events & LOOP_WRITE ? EV_WRITE : 0));
 		watch->events = events;
 	}
 	if (events != 0)
@@ -588,8 +590,7 @@ void loop_turn(struct loop *loop, bool wait)
 		tell_stop(loop);
 	finish_ended(loop);
 	/* With a stopped env nothing is waited for any more. */
-	timers_expire(&loop->timers,
-		      loop->env.stopped ? UINT64_MAX : loop_now_us(&loop->env));
+	timers_expire(&loop->timers, loop->env.stopped ? UINT64_MAX : loop_now_us(&loop->env));
 	run_soon(loop);
 }
 

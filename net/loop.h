@@ -29,11 +29,14 @@ struct env *loop_env(struct loop *loop);
 void loop_run(struct loop *loop);
 /* Runs once over what is ready, waiting for it when `wait`. For tests. */
 void loop_turn(struct loop *loop, bool wait);
-/* Marks the env stopped: later operations are canceled, those under way finish. Safe from a signal callback below. */
+/*
+ * Marks the env stopped: later operations are canceled, those under way finish. Safe from a
+ * callback of loop_on_signal().
+ */
 void loop_stop(struct loop *loop);
 /* `on_signal` runs from the loop, not in signal context. */
-MUST_USE enum err loop_on_signal(struct loop *loop, int number,
-				 void (*on_signal)(void *context), void *context);
+MUST_USE enum err loop_on_signal(struct loop *loop, int number, void (*on_signal)(void *context),
+				 void *context);
 /* System calls that reached the disk since the start: for benches and tests. */
 struct loop_counters {
 	uint64_t syncs, writes, reads, reads_cached, bytes_written, bytes_read;

@@ -96,7 +96,8 @@ static enum err start_thread(struct pool *pool)
 	pthread_attr_setstacksize(&attributes, THREAD_STACK_SIZE);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failure = pthread_create(&pool->threads[pool->thread_count], &attributes, thread_main, pool);
+	failure =
+		pthread_create(&pool->threads[pool->thread_count], &attributes, thread_main, pool);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
 	if (failure != 0)

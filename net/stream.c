@@ -28,9 +28,9 @@
 #include "net/tls_io.h"
 
 enum {
-	INPUT_START = 4096,	   /* first allocation; doubles up to STREAM_INPUT_MAX */
-	DIRECT_MIN = 16 * 1024,    /* larger writes skip the buffer when it is empty */
-	STREAK_MAX = 16,	   /* transfers without a wait before other tasks get their turn */
+	INPUT_START = 4096,	/* first allocation; doubles up to STREAM_INPUT_MAX */
+	DIRECT_MIN = 16 * 1024, /* larger writes skip the buffer when it is empty */
+	STREAK_MAX = 16,	/* transfers without a wait before other tasks get their turn */
 	CLOSE_GRACE_MS = 1000,
 	WRITE_TIMEOUT_MS = 5 * 60 * 1000,
 	DISCARD_MAX = 64 * 1024, /* unread input taken from the kernel before a close */
@@ -73,7 +73,7 @@ struct stream {
 	struct park park;
 	void (*closed)(void *context);
 	void *closed_context;
-	char peer[ADDRESS_TEXT_SIZE];
+	char peer[SOCKET_ADDRESS_TEXT_SIZE];
 };
 
 /* ---- waiting ---- */
@@ -181,12 +181,12 @@ static enum err transmit(struct stream *stream, const void *from, size_t size, s
 	return ERR_OK;
 }
 
-void stream_tune_socket(int descriptor, const struct address *address)
+void stream_tune_socket(int descriptor, const struct socket_address *address)
 {
 	int on = 1;
 
 	/* An optimisation: without it output is late, not wrong. */
-	if (!address_is_unix(address))
+	if (!socket_address_is_unix(address))
 		(void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
@@ -197,7 +197,7 @@ static void on_park_deadline(struct env_timer *timer)
 	leave_park(timer->context);
 }
 
-enum err stream_create(struct sched *sched, int descriptor, const struct address *peer,
+enum err stream_create(struct sched *sched, int descriptor, const struct socket_address *peer,
 		       void (*closed)(void *context), void *context, struct stream **out)
 {
 	struct stream *stream = memory_allocate(sizeof(*stream));
@@ -209,12 +209,12 @@ enum err stream_create(struct sched *sched, int descriptor, const struct address
 	stream->env = sched_env(sched);
 	stream->descriptor = descriptor;
 	stream->write_timeout_ms = WRITE_TIMEOUT_MS;
-	stream->local = address_is_local(peer);
+	stream->local = socket_address_is_local(peer);
 	stream->closed = closed;
 	stream->closed_context = context;
 	stream->park.timer.fire = on_park_deadline;
 	stream->park.timer.context = stream;
-	address_text(peer, stream->peer);
+	socket_address_text(peer, stream->peer);
 	err = loop_watch_create(stream->env, descriptor, on_ready, stream, &stream->watch);
 	if (err != ERR_OK) {
 		memory_free(stream);
@@ -339,7 +339,8 @@ static enum err input_grow(struct stream *stream)
 {
 	struct input *input = &stream->input;
 	size_t capacity = input->capacity != 0 ? input->capacity * 2 : INPUT_START;
-	struct input grown = {.end = unread(stream), .capacity = capacity, .searched = input->searched};
+	struct input grown = {
+		.end = unread(stream), .capacity = capacity, .searched = input->searched};
 
 	grown.buffer = memory_allocate(capacity);
 	if (grown.buffer == NULL)
@@ -581,7 +582,7 @@ void stream_set_write_timeout(struct stream *stream, uint64_t timeout_ms)
 static void leave_park(void *context)
 {
 	struct stream *stream = context;
-	void (*wake)(struct stream *stream, void *context) = stream->park.wake;
+	void (*wake)(struct stream * stream, void *context) = stream->park.wake;
 
 	env_timer_stop(stream->env, &stream->park.timer);
 	stream->park.wake = NULL;

@@ -33,9 +33,15 @@ enum stream_limit {
 	STREAM_OUTPUT_MAX = 64 * 1024, /* high-water mark of unsent bytes */
 };
 
-/* Sends what is buffered within a grace of one second (TLS: close_notify), closes, sets *stream to NULL. */
+/*
+ * Sends what is buffered within a grace of one second (TLS: close_notify), closes, sets *stream
+ * to NULL.
+ */
 WAITS void stream_close(struct stream **stream);
-/* Closes at once, from anywhere; waits in progress return ERR_CLOSED. The owner still calls stream_close(). */
+/*
+ * Closes at once, from anywhere; waits in progress return ERR_CLOSED, a parked stream wakes. The
+ * owner still calls stream_close().
+ */
 void stream_abort(struct stream *stream);
 
 /* Unconsumed input; borrowed until the next fill, consume or park. */
@@ -57,10 +63,13 @@ void stream_set_write_timeout(struct stream *stream, uint64_t timeout_ms);
 /* Requires empty input and output. The caller must not use the stream until `wake`. */
 void stream_park(struct stream *stream, uint64_t deadline_ms,
 		 void (*wake)(struct stream *stream, void *context), void *context);
-/* From the loop or a task: makes a parked stream call `wake` soon (for pushing to an idle client). */
+/* From the loop or a task: makes a parked stream call `wake` soon (to push to an idle client). */
 void stream_unpark(struct stream *stream);
 
-/* Server handshake on a plain stream; unread plaintext input is an error (STARTTLS injection): ERR_INVALID. */
+/*
+ * Server handshake on a plain stream. ERR_INVALID: plaintext input is unread (STARTTLS injection).
+ * After a failure the stream is only good for stream_close().
+ */
 WAITS MUST_USE enum err stream_start_tls(struct stream *stream, struct tls_context *tls,
 					 uint64_t deadline_ms);
 bool stream_is_tls(const struct stream *stream);
@@ -76,13 +85,14 @@ void stream_set_secret(struct stream *stream, bool secret);
 struct listener;
 
 struct listener_options {
-	const char *address;	 /* "127.0.0.1:1143", "[::1]:1993" (IPv6 only) or "unix:/path" */
-	struct tls_context *tls; /* implicit TLS when not NULL; held until the last connection ends */
+	const char *address; /* "127.0.0.1:1143", "[::1]:1993" (IPv6 only) or "unix:/path" */
+	/* Implicit TLS when not NULL; held until the last connection ends. */
+	struct tls_context *tls;
 	/* 0: none. Further ones wait in the kernel's queue, or get `busy` and are closed. */
 	size_t connection_limit;
 	/* By address, IPv6 by /64; not on unix sockets. 0: none. Further ones are closed. */
 	size_t connection_limit_per_peer;
-	/* Protocol line for a refused connection, its CRLF is optional; not sent before TLS; may be NULL. */
+	/* Protocol line for a refused connection, CRLF optional; never sent before TLS; or NULL. */
 	const char *busy;
 	uint64_t handshake_timeout_ms; /* 0: 30 seconds */
 	unsigned unix_mode;	       /* permissions of a unix socket, e.g. 0660; 0: 0600 */
@@ -91,7 +101,10 @@ struct listener_options {
 	void *context;
 };
 
-/* `options` are copied, strings and all. ERR_UNAVAILABLE: the port is taken; ERR_INVALID: no such address form. */
+/*
+ * `options` are copied, strings and all. ERR_UNAVAILABLE: the port is taken; ERR_INVALID: no such
+ * address form.
+ */
 MUST_USE enum err listener_open(struct sched *sched, const struct listener_options *options,
 				struct listener **out);
 /* Stops accepting; connections live on. */
@@ -102,7 +115,10 @@ unsigned listener_port(const struct listener *listener);
 
 /* ---- TLS ---- */
 
-/* PEM files; TLS 1.2 and 1.3 only. On failure *why says, in words, what is wrong (static or in `why`). */
+/*
+ * PEM files, the key without a passphrase; TLS 1.2 and 1.3 only. On failure `why` says in words
+ * what is wrong.
+ */
 MUST_USE enum err tls_context_load(const char *certificate_path, const char *key_path,
 				   char why[256], struct tls_context **out);
 /* Reads the same files again; on failure the old ones stay in use. */

@@ -250,7 +250,8 @@ static void sleep_and_say(void *argument)
 	uint64_t delay_ms = *(uint64_t *)argument;
 
 	assert_int_equal(task_sleep(delay_ms), ERR_OK);
-	buf_printf(&fake->trace, "%u@%u ", (unsigned)delay_ms, (unsigned)env_now_ms(sched_env(task_sched())));
+	buf_printf(&fake->trace, "%u@%u ", (unsigned)delay_ms,
+		   (unsigned)env_now_ms(sched_env(task_sched())));
 }
 
 static void test_sleepers_wake_in_order_of_time(void **state)
@@ -362,7 +363,8 @@ static void test_cond_wakes_the_longest_waiting(void **state)
 static void test_cond_deadlines(void **state)
 {
 	struct cond cond = {0};
-	struct waiting waiting[] = {{&cond, 50, 'a'}, {&cond, 20, 'b'}, {&cond, 90, 'c'}, {&cond, 0, 'd'}};
+	struct waiting waiting[] = {
+		{&cond, 50, 'a'}, {&cond, 20, 'b'}, {&cond, 90, 'c'}, {&cond, 0, 'd'}};
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++)

@@ -70,7 +70,8 @@ static void test_timers(void **state)
 	struct loop_fixture *fixture = *state;
 	struct env *env = loop_env(fixture->loop);
 	static char a[] = "a ", b[] = "b ", c[] = "c ";
-	struct env_timer timers[] = {{.fire = fire, .context = a}, {.fire = fire, .context = b},
+	struct env_timer timers[] = {{.fire = fire, .context = a},
+				     {.fire = fire, .context = b},
 				     {.fire = fire, .context = c}};
 	uint64_t start_ms = env_now_ms(env);
 
@@ -133,7 +134,8 @@ static void test_many_jobs(void **state)
 	struct job jobs[500] = {{0}};
 
 	for (size_t i = 0; i < 500; i++)
-		assert_int_equal(task_spawn(fixture->sched, "job", offload, &jobs[i], NULL), ERR_OK);
+		assert_int_equal(task_spawn(fixture->sched, "job", offload, &jobs[i], NULL),
+				 ERR_OK);
 	while (sched_task_count(fixture->sched) != 0)
 		loop_turn(fixture->loop, true);
 	for (size_t i = 0; i < 500; i++)
@@ -196,7 +198,8 @@ static void test_log_line(void **state)
 	assert_true(size > 0);
 	line[size] = '\0';
 	assert_memory_equal(line, "time=20", 7);
-	assert_string_equal(line + strlen("time=2026-01-01T00:00:00.000"), "Z event=test value=7\n");
+	assert_string_equal(line + strlen("time=2026-01-01T00:00:00.000"),
+			    "Z event=test value=7\n");
 	env_log(loop_env(loop), "event=test forged=%s", "a\nevent=other");
 	size = read(ends[0], line, sizeof(line) - 1);
 	assert_true(size > 0 && memchr(line, '\n', (size_t)size) == line + size - 1);
@@ -228,9 +231,9 @@ static void test_watch(void **state)
 	int ends[2];
 
 	assert_int_equal(pipe(ends), 0);
-	assert_int_equal(
-		loop_watch_create(loop_env(fixture->loop), ends[0], ready, &watched, &watched.watch),
-		ERR_OK);
+	assert_int_equal(loop_watch_create(loop_env(fixture->loop), ends[0], ready, &watched,
+					   &watched.watch),
+			 ERR_OK);
 	assert_int_equal(write(ends[1], "x", 1), 1);
 	loop_turn(fixture->loop, false);
 	assert_int_equal(watched.count, 0);
@@ -270,7 +273,8 @@ static void test_signal_stops_the_loop_and_every_wait(void **state)
 	struct loop_fixture *fixture = *state;
 	enum err err = ERR_OK;
 
-	assert_int_equal(loop_on_signal(fixture->loop, SIGUSR1, stop_on_signal, fixture->loop), ERR_OK);
+	assert_int_equal(loop_on_signal(fixture->loop, SIGUSR1, stop_on_signal, fixture->loop),
+			 ERR_OK);
 	assert_int_equal(task_spawn(fixture->sched, "wait", wait_for_ever, &err, NULL), ERR_OK);
 	loop_turn(fixture->loop, false);
 	assert_int_equal(kill(getpid(), SIGUSR1), 0);
@@ -306,7 +310,8 @@ static void read_and_write(void *argument)
 {
 	struct env_file *file = must_open("f", ENV_OPEN_WRITE | ENV_OPEN_CREATE);
 	struct bytes parts[] = {bytes_string("one "), bytes_string(""), bytes_string("two")};
-	struct env_write writes[] = {{file, 0, parts, 3}, {file, 3, parts, 1}, {file, 99, parts, 0}};
+	struct env_write writes[] = {
+		{file, 0, parts, 3}, {file, 3, parts, 1}, {file, 99, parts, 0}};
 	struct env_stat stat;
 	char buffer[64] = {0};
 	size_t size;
@@ -372,7 +377,8 @@ static void opens(void *argument)
 	assert_int_equal(io_open(path_of("f"), 0, &file), ERR_NOTFOUND);
 	assert_int_equal(io_open(path_of("f"), ENV_OPEN_WRITE, &file), ERR_NOTFOUND);
 	assert_null(file);
-	file = must_open("f", ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE | ENV_OPEN_LOCK);
+	file = must_open("f",
+			 ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE | ENV_OPEN_LOCK);
 	assert_int_equal(io_open(path_of("f"),
 				 ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_EXCLUSIVE, &second),
 			 ERR_EXISTS);
@@ -528,7 +534,8 @@ static void stopped_env(void *argument)
 	(void)argument;
 	loop_stop(fixture_of_task->loop);
 	assert_int_equal(io_truncate(file, 5), ERR_CANCELED);
-	assert_int_equal(io_open(path_of("g"), ENV_OPEN_WRITE | ENV_OPEN_CREATE, &second), ERR_CANCELED);
+	assert_int_equal(io_open(path_of("g"), ENV_OPEN_WRITE | ENV_OPEN_CREATE, &second),
+			 ERR_CANCELED);
 	assert_int_equal(task_sleep(60000), ERR_CANCELED);
 	assert_int_equal(task_offload(work, &result), ERR_CANCELED);
 	io_close(&file);
@@ -570,7 +577,10 @@ static void test_posted_to_a_stopped_env_completes_later_and_canceled(void **sta
 	struct loop_fixture *fixture = *state;
 	struct env *env = loop_env(fixture->loop);
 	struct posted posted = {
-		.io = {.kind = ENV_IO_STAT, .path = "/", .done = posted_io_done, .context = &posted},
+		.io = {.kind = ENV_IO_STAT,
+		       .path = "/",
+		       .done = posted_io_done,
+		       .context = &posted},
 		.job = {.work = no_work, .done = posted_job_done, .context = &posted},
 	};
 
@@ -586,7 +596,7 @@ static void test_posted_to_a_stopped_env_completes_later_and_canceled(void **sta
 
 int main(void)
 {
-#define TEST(function)                                                                             \
+#define TEST(function) \
 	cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_soon_keeps_its_order_and_takes_a_turn),

@@ -204,7 +204,8 @@ static void write_large(struct stream *stream, struct stream_pair *pair)
 	for (size_t i = 0; i < LARGE_SIZE; i++)
 		block[i] = octet_at(i);
 	for (size_t offset = 0, i = 0; offset < LARGE_SIZE; i++) {
-		size_t size = sizes[i % 8] < LARGE_SIZE - offset ? sizes[i % 8] : LARGE_SIZE - offset;
+		size_t size =
+			sizes[i % 8] < LARGE_SIZE - offset ? sizes[i % 8] : LARGE_SIZE - offset;
 
 		assert_int_equal(stream_write(stream, bytes_make(block + offset, size)), ERR_OK);
 		offset += size;
@@ -489,7 +490,8 @@ static void on_wake_answer(struct stream *stream, void *context)
 
 	on_wake(stream, context);
 	assert_int_equal(
-		task_spawn(parking->pair.fixture->sched, "wake", answer_parked, parking, NULL), ERR_OK);
+		task_spawn(parking->pair.fixture->sched, "wake", answer_parked, parking, NULL),
+		ERR_OK);
 }
 
 static void park_for_input(struct stream *stream, struct stream_pair *pair)
@@ -617,8 +619,9 @@ static void on_wake_close(struct stream *stream, void *context)
 	struct parking *parking = context;
 
 	on_wake(stream, context);
-	assert_int_equal(task_spawn(parking->pair.fixture->sched, "wake", close_parked, parking, NULL),
-			 ERR_OK);
+	assert_int_equal(
+		task_spawn(parking->pair.fixture->sched, "wake", close_parked, parking, NULL),
+		ERR_OK);
 }
 
 static void park_until_stop(struct stream *stream, struct stream_pair *pair)
@@ -648,7 +651,7 @@ static void test_stop_wakes_who_is_parked(void **state)
 
 int main(void)
 {
-#define TEST(function)                                                                             \
+#define TEST(function) \
 	cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_lines),

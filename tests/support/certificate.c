@@ -30,8 +30,7 @@ void certificate_make(const char *certificate_path, const char *key_path, const 
 	file = fopen(certificate_path, "w");
 	ASSERT(file != NULL && PEM_write_X509(file, certificate) == 1 && fclose(file) == 0);
 	file = fopen(key_path, "w");
-	ASSERT(file != NULL &&
-	       PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+	ASSERT(file != NULL && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
 	       fclose(file) == 0);
 	X509_free(certificate);
 	EVP_PKEY_free(key);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "net/address.h"
+#include "net/socket_address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-static enum err parse_unix(const char *path, struct address *out)
+static enum err parse_unix(const char *path, struct socket_address *out)
 {
 	struct sockaddr_un local = {.sun_family = AF_UNIX};
 	size_t size = strlen(path);
@@ -37,11 +37,12 @@ static enum err parse_port(const char *text, in_port_t *out)
 	return ERR_OK;
 }
 
-static enum err parse_network(struct bytes host, int family, const char *port, struct address *out)
+static enum err parse_network(struct bytes host, int family, const char *port,
+			      struct socket_address *out)
 {
 	struct sockaddr_in v4 = {.sin_family = AF_INET};
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-	char text[ADDRESS_TEXT_SIZE];
+	char text[SOCKET_ADDRESS_TEXT_SIZE];
 	bool is_v4 = family == AF_INET;
 
 	if (host.size >= sizeof(text))
@@ -60,12 +61,12 @@ static enum err parse_network(struct bytes host, int family, const char *port, s
 	return ERR_OK;
 }
 
-enum err address_parse(const char *text, struct address *out)
+enum err socket_address_parse(const char *text, struct socket_address *out)
 {
 	static const char unix_prefix[] = "unix:";
 	const char *end;
 
-	*out = (struct address){0};
+	*out = (struct socket_address){0};
 	if (strncmp(text, unix_prefix, strlen(unix_prefix)) == 0)
 		return parse_unix(text + strlen(unix_prefix), out);
 	if (text[0] == '[') {
@@ -80,13 +81,13 @@ enum err address_parse(const char *text, struct address *out)
 					   out);
 }
 
-bool address_is_unix(const struct address *address)
+bool socket_address_is_unix(const struct socket_address *address)
 {
 	return address->socket.ss_family == AF_UNIX;
 }
 
 /* The 16 octets of an IPv6 address; IPv4 as ::ffff:a.b.c.d, so that there is one form of each. */
-static struct id128 octets_of(const struct address *address)
+static struct id128 octets_of(const struct socket_address *address)
 {
 	struct id128 octets = {{0}};
 
@@ -112,30 +113,30 @@ static bool is_v4(struct id128 octets)
 	return memcmp(octets.octets, mapped, sizeof(mapped)) == 0;
 }
 
-bool address_is_local(const struct address *address)
+bool socket_address_is_local(const struct socket_address *address)
 {
 	static const struct id128 loopback = {{[15] = 1}};
 	struct id128 octets = octets_of(address);
 
-	if (address_is_unix(address))
+	if (socket_address_is_unix(address))
 		return true;
 	return is_v4(octets) ? octets.octets[12] == 127 : id128_equal(octets, loopback);
 }
 
-void address_text(const struct address *address, char text[ADDRESS_TEXT_SIZE])
+void socket_address_text(const struct socket_address *address, char text[SOCKET_ADDRESS_TEXT_SIZE])
 {
 	struct id128 octets = octets_of(address);
 	const char *done;
 
 	if (is_v4(octets))
-		done = inet_ntop(AF_INET, octets.octets + 12, text, ADDRESS_TEXT_SIZE);
+		done = inet_ntop(AF_INET, octets.octets + 12, text, SOCKET_ADDRESS_TEXT_SIZE);
 	else
-		done = inet_ntop(AF_INET6, octets.octets, text, ADDRESS_TEXT_SIZE);
-	if (address_is_unix(address) || done == NULL)
-		snprintf(text, ADDRESS_TEXT_SIZE, "unix");
+		done = inet_ntop(AF_INET6, octets.octets, text, SOCKET_ADDRESS_TEXT_SIZE);
+	if (socket_address_is_unix(address) || done == NULL)
+		snprintf(text, SOCKET_ADDRESS_TEXT_SIZE, "unix");
 }
 
-unsigned address_port(const struct address *address)
+unsigned socket_address_port(const struct socket_address *address)
 {
 	struct sockaddr_in6 v6;
 	struct sockaddr_in v4;
@@ -152,7 +153,7 @@ unsigned address_port(const struct address *address)
 	}
 }
 
-struct id128 address_peer_key(const struct address *address)
+struct id128 socket_address_peer_key(const struct socket_address *address)
 {
 	struct id128 key = octets_of(address);
 

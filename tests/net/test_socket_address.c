@@ -7,13 +7,13 @@
 
 #include <cmocka.h>
 
-#include "net/address.h"
+#include "net/socket_address.h"
 
-static struct address parse(const char *text)
+static struct socket_address parse(const char *text)
 {
-	struct address address;
+	struct socket_address address;
 
-	assert_int_equal(address_parse(text, &address), ERR_OK);
+	assert_int_equal(socket_address_parse(text, &address), ERR_OK);
 	return address;
 }
 
@@ -36,42 +36,53 @@ static void test_forms(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct address address = parse(rows[i].text);
-		char text[ADDRESS_TEXT_SIZE];
+		struct socket_address address = parse(rows[i].text);
+		char text[SOCKET_ADDRESS_TEXT_SIZE];
 
-		address_text(&address, text);
+		socket_address_text(&address, text);
 		assert_string_equal(text, rows[i].host);
-		assert_int_equal(address_port(&address), rows[i].port);
-		assert_int_equal(address_is_local(&address), rows[i].local);
-		assert_int_equal(address_is_unix(&address), strcmp(text, "unix") == 0);
+		assert_int_equal(socket_address_port(&address), rows[i].port);
+		assert_int_equal(socket_address_is_local(&address), rows[i].local);
+		assert_int_equal(socket_address_is_unix(&address), strcmp(text, "unix") == 0);
 	}
 }
 
 static void test_what_is_no_address(void **state)
 {
 	static const char *const texts[] = {
-		"",	      "127.0.0.1",   "127.0.0.1:",	"127.0.0.1:65536", "127.0.0.1:-1",
-		"127.0.0.1: 1", "localhost:1", "::1:993",	"[::1]993",	   "[::1:993",
-		"[127.0.0.1]:1", "unix:",      "127.0.0.1:1x", "256.0.0.1:1",
+		"",
+		"127.0.0.1",
+		"127.0.0.1:",
+		"127.0.0.1:65536",
+		"127.0.0.1:-1",
+		"127.0.0.1: 1",
+		"localhost:1",
+		"::1:993",
+		"[::1]993",
+		"[::1:993",
+		"[127.0.0.1]:1",
+		"unix:",
+		"127.0.0.1:1x",
+		"256.0.0.1:1",
 	};
 	char long_path[300] = "unix:/", long_host[300];
-	struct address address;
+	struct socket_address address;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		assert_int_equal(address_parse(texts[i], &address), ERR_INVALID);
+		assert_int_equal(socket_address_parse(texts[i], &address), ERR_INVALID);
 	memset(long_path + 6, 'x', sizeof(long_path) - 7);
-	assert_int_equal(address_parse(long_path, &address), ERR_INVALID);
+	assert_int_equal(socket_address_parse(long_path, &address), ERR_INVALID);
 	memset(long_host, '1', sizeof(long_host));
 	memcpy(long_host + sizeof(long_host) - 3, ":1", 3);
-	assert_int_equal(address_parse(long_host, &address), ERR_INVALID);
+	assert_int_equal(socket_address_parse(long_host, &address), ERR_INVALID);
 }
 
 static bool same_peer(const char *a, const char *b)
 {
-	struct address first = parse(a), second = parse(b);
+	struct socket_address first = parse(a), second = parse(b);
 
-	return id128_equal(address_peer_key(&first), address_peer_key(&second));
+	return id128_equal(socket_address_peer_key(&first), socket_address_peer_key(&second));
 }
 
 static void test_peers(void **state)
@@ -92,5 +103,5 @@ int main(void)
 		cmocka_unit_test(test_peers),
 	};
 
-	return cmocka_run_group_tests_name("net/address", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("net/socket_address", tests, NULL, NULL);
 }
