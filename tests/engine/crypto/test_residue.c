@@ -103,12 +103,14 @@ static void payload_and_envelope_there_and_back(size_t size)
 	struct envelope_opener *opener;
 	uint8_t public_key[X25519_SIZE];
 	struct key *key;
+	size_t held;
 
 	/* Not at the front, where free() leaves marks of its own. */
 	assert_ok(buf_reserve(&plain, size));
 	env_random(&test.env, buf_extend(&plain, 64), 64);
 	put_canary(&plain);
 	fill(&plain, size);
+	held = residue_count(masked, CANARY_SIZE);
 	assert_ok(key_random(&test.env, &key));
 	x25519_public(key, public_key);
 	assert_ok(payload_seal(key, "aerostore test", bytes_string("use"), bytes_string(""),
@@ -116,6 +118,8 @@ static void payload_and_envelope_there_and_back(size_t size)
 	assert_ok(payload_open(key, "aerostore test", bytes_string("use"), bytes_string(""),
 			       bytes_of_buf(&payload), size, &opened));
 	buf_wipe_finish(&opened);
+	/* At once: what follows would use the same memory again, and wipe it. */
+	assert_int_equal(residue_count(masked, CANARY_SIZE), held);
 	assert_ok(envelope_sender_create(&test.env, 4, &sender));
 	assert_ok(envelope_opener_create(key, &opener));
 	assert_ok(envelope_seal(sender, public_key, id, id, bytes_string(""), bytes_of_buf(&plain),
