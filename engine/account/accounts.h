@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * accounts - the account table as it lives on this node: loaded from its
+ * journal stream, kept up to date by a watch, extended by publishing.
+ *
+ * What is in the stream is trusted for nothing but being there: each record is
+ * verified by account_table_apply().
+ */
+#ifndef AEROSTORE_ENGINE_ACCOUNT_ACCOUNTS_H
+#define AEROSTORE_ENGINE_ACCOUNT_ACCOUNTS_H
+
+#include "engine/account/account.h"
+#include "engine/journal/journal.h"
+
+struct accounts;
+
+/* Reads the whole stream. ERR_UNAVAILABLE when the journal cannot be read. */
+WAITS MUST_USE enum err accounts_open(struct sched *sched, struct journal *journal,
+				      struct id128 cluster,
+				      const uint8_t admin_public[PUBLIC_SIZE],
+				      struct accounts **out);
+WAITS void accounts_close(struct accounts **accounts);
+const struct account_table *accounts_table(const struct accounts *accounts);
+
+/* The two functions of struct account_source (engine/mailbox/mailbox.h); context: struct accounts. */
+const struct account_record *accounts_find(void *context, struct bytes normalised_address);
+/* Verifies the record against the table first: nothing that would be ignored is appended. */
+WAITS MUST_USE enum err accounts_publish(void *context, struct bytes record);
+
+#endif
