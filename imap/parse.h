@@ -69,10 +69,11 @@ uint64_t imap_number64(struct imap_parser *parser);
 
 /* ---- sets ---- */
 
-#define IMAP_STAR UINT32_MAX
+/* No message has this number, so "*" is never mistaken for one. */
+#define IMAP_STAR 0u
 
 struct imap_range {
-	uint32_t first, last; /* first <= last after imap_set_resolve(); IMAP_STAR for "*" */
+	uint32_t first, last; /* IMAP_STAR for "*"; first <= last after imap_set_resolve() */
 };
 
 struct imap_set {

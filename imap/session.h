@@ -22,6 +22,7 @@
 
 #define IMAP_LINE_MAX (64u * 1024)        /* one line of a command */
 #define IMAP_COMMAND_MAX (256u * 1024)    /* lines and literals of a command, but APPEND's message */
+#define IMAP_TAG_MAX 63u
 #define IMAP_OUT_FLUSH (32u * 1024)
 
 enum imap_state { IMAP_GREETED = 1, IMAP_AUTHENTICATED = 2, IMAP_SELECTED = 4, IMAP_LOGOUT = 8 };
@@ -54,15 +55,25 @@ struct imap_session {
 	struct mailbox *mailbox;       /* from authentication on */
 	struct view *view;             /* while selected */
 	unsigned failed_logins;
-	bool idling;                   /* in IDLE: tag kept in idle_tag */
-	char idle_tag[64];
+	size_t keywords_announced;     /* keywords of the folder in the last untagged FLAGS */
+	bool idling;                   /* in IDLE: its tag is kept in idle_tag */
+	bool parked;                   /* no task runs */
+	bool pushed;                   /* woken by the view, not by the client */
+	bool over;                     /* after BYE, or the connection failed */
+	char idle_tag[IMAP_TAG_MAX + 1];
+	uint64_t active_ms;            /* when the client last said something */
+	uint64_t keepalive_due_ms;     /* in IDLE: when to show a sign of life */
 	struct buf out;
+	struct env_timer retry;        /* when memory for a task was out */
 	struct imap_command *command;  /* in progress; NULL while idle */
 };
 
-/* The command in progress: lives in its arena, freed when the command is answered. */
+/* The command in progress; its memory is freed when it is answered. */
 struct imap_command {
 	struct arena arena;
+	struct buf text;               /* all lines and literals, as struct imap_parser wants them */
+	struct imap_literal *literals; /* in the arena */
+	size_t literal_count, literal_capacity;
 	struct bytes tag, name;        /* name in upper case, without "UID " */
 	bool uid;                      /* "UID " form */
 	struct imap_parser parser;

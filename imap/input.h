@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * input - reads one command from the stream: its lines and literals joined,
+ * tag and name taken apart, continuation requests sent.
+ *
+ * A synchronising literal that would be too large is refused before it is
+ * asked for; a non-synchronising one (LITERAL+, RFC 7888) is read and dropped,
+ * or, when absurd, ends the connection. The literal of APPEND that is the
+ * message stays on the stream for the handler.
+ */
+#ifndef AEROSTORE_IMAP_INPUT_H
+#define AEROSTORE_IMAP_INPUT_H
+
+#include "imap/session.h"
+
+/*
+ * ERR_OK: `command` is ready. ERR_INVALID: it was answered with BAD and is over. Anything else: the
+ * connection is. `command` is to be finished in every case.
+ */
+WAITS MUST_USE enum err imap_read_command(struct imap_session *session,
+					  struct imap_command *command);
+void imap_command_finish(struct imap_command *command);
+/* Asks for the pending literal when it is synchronising: "+ " and a flush. */
+WAITS MUST_USE enum err imap_accept_literal(struct imap_session *session,
+					    struct imap_command *command);
+/* One line after a continuation request (AUTHENTICATE, IDLE), without its line end. */
+WAITS MUST_USE enum err imap_read_line(struct imap_session *session, size_t limit,
+				       uint64_t deadline_ms, struct bytes *line);
+/* Reads `size` octets and drops them. */
+WAITS MUST_USE enum err imap_skip(struct imap_session *session, uint64_t size);
+/* When the client must have said the next thing. */
+uint64_t imap_deadline(const struct imap_session *session);
+
+#endif
