@@ -4,7 +4,7 @@
 /* RFC 3501 asks for no others before login than what a client needs to log in. */
 #define ALWAYS "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE"
 #define SELECTED                                                                                   \
-	" NAMESPACE IDLE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE UTF8=ACCEPT"
+	" NAMESPACE IDLE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE"
 
 bool imap_login_allowed(const struct imap_session *session)
 {

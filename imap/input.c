@@ -7,7 +7,7 @@
 #define ANONYMOUS_COMMAND_MAX 8192u
 /* A literal that is dropped rather than stored may take so much of the line. */
 #define DROP_MAX (256u << 20)
-#define ARENA_LIMIT (4u << 20)
+#define ARENA_LIMIT (32u << 20)
 #define LITERALS_MAX 4096u
 
 uint64_t imap_deadline(const struct imap_session *session)

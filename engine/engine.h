@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * engine - a store, opened: its volumes, journal, sets, accounts, delivery
+ * agent and home, wired in the order in which they need each other.
+ *
+ * The one place that knows all parts. Programs (tools/) and whole-system tests
+ * open an engine and hand its parts to the servers.
+ *
+ * Opening works with volumes missing, as long as two are there (design: start
+ * with a volume missing is degraded; a foreign or newer one is refused).
+ */
+#ifndef AEROSTORE_ENGINE_ENGINE_H
+#define AEROSTORE_ENGINE_ENGINE_H
+
+#include "engine/account/accounts.h"
+#include "engine/mailbox/mailbox.h"
+
+struct engine;
+
+#define ENGINE_VOLUME_MAX 64u
+
+struct engine_options {
+	struct sched *sched;
+	struct id128 cluster, node;
+	uint8_t admin_public[PUBLIC_SIZE];
+	const struct key *node_signing;
+	struct bytes fake_salt;        /* 16 bytes or more, secret of this node's */
+	const char *const *volumes;    /* directories */
+	size_t volume_count;
+	const char *index_directory;   /* of the node-local index */
+	struct summary_hook summary;
+	uint64_t column_size;          /* 0: 64 MiB; small in tests */
+	uint64_t segment_size;         /* 0: 64 MiB; small in tests */
+	struct slot_parameters unknown_user; /* zero: the defaults */
+	uint64_t unlocked_cache_ms;    /* 0: 30 minutes */
+	size_t argon2_parallel;        /* 0: 2 */
+};
+
+/*
+ * Recovers whatever a crash left and opens. *why (static) says in words what is wrong and what to
+ * do about it when it fails; details are in the log.
+ */
+WAITS MUST_USE enum err engine_open(const struct engine_options *options, struct engine **out,
+				    const char **why);
+/* The servers have stopped and every mailbox is released. */
+WAITS void engine_close(struct engine **engine);
+
+struct blobs *engine_blobs(struct engine *engine);
+struct journal *engine_journal(struct engine *engine);
+struct accounts *engine_accounts(struct engine *engine);
+struct delivery_agent *engine_delivery_agent(struct engine *engine);
+struct home *engine_home(struct engine *engine);
+
+struct engine_volume_status {
+	const char *directory;
+	struct id128 volume;           /* zero when it could not be opened */
+	enum err err;                  /* why it is missing or failed; ERR_OK when it serves */
+	uint64_t total, free;          /* bytes */
+	bool full;
+};
+
+struct engine_status {
+	struct engine_volume_status volumes[ENGINE_VOLUME_MAX];
+	size_t volume_count;
+	bool shared_device;            /* two volumes lie on one disk: survives no disk */
+	struct blobs_status blobs;
+	struct journal_status journal;
+	size_t account_count, unlocked_count;
+	unsigned volumes_tolerated;    /* the weaker of blobs and journal */
+};
+
+void engine_get_status(struct engine *engine, struct engine_status *out);
+
+#endif
