@@ -23,7 +23,7 @@ struct stream_pair {
 	struct loop_fixture *fixture;
 	struct listener *listener;
 	struct listener_options options; /* set what differs before stream_pair_run() */
-	char address[64];
+	char address[160]; /* as the client connects to it */
 	const char *trust; /* tls_verify_path of the client */
 	void (*serve)(struct stream *stream, struct stream_pair *pair);
 	void (*connect)(struct stream *stream, struct stream_pair *pair);
@@ -40,18 +40,15 @@ static inline void stream_pair_serve(struct stream *stream, void *context)
 
 static inline void stream_pair_listen(struct stream_pair *pair, void **state)
 {
-	char bound[64];
-
 	pair->fixture = *state;
 	if (pair->options.address == NULL)
 		pair->options.address = "127.0.0.1:0";
 	pair->options.serve = stream_pair_serve;
 	pair->options.context = pair;
-	snprintf(bound, sizeof(bound), "%s", pair->options.address);
 	assert_int_equal(listener_open(pair->fixture->sched, &pair->options, &pair->listener),
 			 ERR_OK);
-	if (strncmp(bound, "unix:", 5) == 0)
-		snprintf(pair->address, sizeof(pair->address), "%s", bound);
+	if (strncmp(pair->options.address, "unix:", 5) == 0)
+		snprintf(pair->address, sizeof(pair->address), "%s", pair->options.address);
 	else
 		snprintf(pair->address, sizeof(pair->address), "127.0.0.1:%u",
 			 listener_port(pair->listener));
