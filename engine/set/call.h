@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * call - the operations of WIRE_SET: what writers, readers and recoverers ask of
+ * the member of a set that a volume serves (engine/set/member.h).
+ *
+ * Every call names its set; a volume holds at most one column of a set. Common
+ * errors: ERR_NOTFOUND: this volume has no column of that set; ERR_IO: the
+ * volume has failed. Outputs are valid with ERR_OK only, and references in them
+ * (struct shared) are the caller's.
+ */
+#ifndef AEROSTORE_ENGINE_SET_CALL_H
+#define AEROSTORE_ENGINE_SET_CALL_H
+
+#include "engine/set/protocol.h"
+#include "engine/volume/log.h"
+#include "engine/wire.h"
+
+enum set_operation {
+	SET_CREATE = WIRE_SET + 1,
+	SET_APPEND,
+	SET_ASK,
+	SET_FENCE,
+	SET_VOTE,
+	SET_INDEX,
+	SET_CERTIFY,
+	SET_READ,
+	SET_RANGE,
+	SET_LIST,
+	SET_TRUNCATE,
+	SET_REMOVE,
+	SET_ENUMERATE
+};
+
+/* Makes the column durably: the data file or the mirror. ERR_EXISTS, ERR_NOSPACE. */
+struct set_create_call {
+	struct wire_call wire;
+	struct column_header header; /* kind, column and tag those of the addressee */
+};
+
+/*
+ * Appends a record, verbatim; done when it is synced. Errors: set_member_append()'s, ERR_IO,
+ * ERR_NOSPACE (both end appending to this column), ERR_CORRUPT: not a valid record.
+ */
+struct set_append_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct shared *record;    /* the reference is given */
+	struct log_append append; /* the member's own from here */
+	void *member, *column;
+	uint64_t end;
+	uint8_t data_column;
+};
+
+/* SET_ASK: what it holds. SET_FENCE: the same after a synced promise to refuse appends. */
+struct set_ask_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct id128 uuid;
+	struct set_answer answer;
+};
+
+/*
+ * SET_VOTE: reads the column back, or makes parity, and votes. ERR_STALE, ERR_CONFLICT,
+ * ERR_UNAVAILABLE as set_member_vote(); ERR_CORRUPT: the disk does not hold what was synced.
+ */
+struct set_vote_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct id128 uuid;
+	struct set_descriptor descriptor;
+	struct column_vote vote;
+};
+
+/* The set's index, from a parity member's mirror, or from any sealed member's footer. */
+struct set_index_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct shared *index;
+	uint32_t entries;
+	struct set_certificate certificate; /* of a sealed member */
+};
+
+/* Hands over the certificate; done when index and trailer are synced (and the mirror is gone). */
+struct set_certify_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct set_certificate certificate;
+	struct shared *index; /* the reference is given */
+	uint32_t entries;
+};
+
+/*
+ * The record of a piece: from this member's own file, else where it lies. The record is not
+ * checked: the caller does that, who must not trust the way either. ERR_NOTFOUND: not known here.
+ */
+struct set_read_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct id128 id;
+	uint32_t piece;
+	bool from_mirror;       /* an unsealed parity member gives the record itself */
+	struct shared *record;  /* whole, with its header; NULL: lies elsewhere */
+	struct column_entry entry;
+};
+
+/*
+ * Bytes of a sealed column as parity covers it: zeros behind its end. ERR_STALE: not sealed, or
+ * under another seal.
+ */
+struct set_range_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct hash128 seal;
+	uint64_t offset;
+	uint32_t size;
+	struct shared *bytes;
+};
+
+/* The records of an unsealed column: encoded entries (engine/format/column.h) in order. */
+struct set_list_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct shared *entries;
+	uint32_t count;
+};
+
+/* SET_TRUNCATE: drops an unfinished tail. SET_REMOVE: deletes the column; absent is success. */
+struct set_simple_call {
+	struct wire_call wire;
+	uint64_t set;
+	struct id128 uuid;
+};
+
+/* The columns of this volume: those with a set id above `after` (when `resume`), in order. */
+struct set_enumerate_call {
+	struct wire_call wire;
+	bool resume;
+	uint64_t after;
+	/* Items of SET_ENUMERATE_ITEM bytes: the header, then the seal id, or zeros. */
+	struct shared *items;
+	uint32_t count;
+	bool more;
+};
+
+#define SET_ENUMERATE_ITEM (COLUMN_HEADER_SIZE + 16u)
+
+#endif
