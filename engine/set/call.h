@@ -57,6 +57,7 @@ struct set_ask_call {
 	uint64_t set;
 	struct id128 uuid;
 	struct set_answer answer;
+	struct column_header header;
 };
 
 /*

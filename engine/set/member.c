@@ -146,9 +146,9 @@ static void append_ended(struct set_append_call *call, enum err err)
 	struct member_column *column = call->column;
 
 	member->appends--;
+	column->appends--;
 	column->users--;
 	cond_broadcast(&column->changed);
-	cond_broadcast(&member->idle);
 	wire_reply(&call->wire, err);
 }
 
@@ -239,6 +239,7 @@ static void serve_append(struct member *member, struct set_append_call *call)
 	call->end = record.offset + record_size(record.payload_size);
 	call->data_column = record.column;
 	member->appends++;
+	column->appends++;
 	column->users++;
 	write_record(column, call, &record);
 }
@@ -295,6 +296,7 @@ static WAITS enum err ask(struct member_column *column, struct set_ask_call *cal
 			return err;
 	}
 	member_answer(column, &call->answer);
+	call->header = column->header;
 	return ERR_OK;
 }
 
@@ -333,8 +335,14 @@ static WAITS enum err remove_column(struct member *member, struct member_column 
 		return ERR_CONFLICT;
 	if (column->removed)
 		return ERR_OK;
-	column->removed = true;
+	column->removed = column->broken = true;
 	map_remove(&member->columns, &header->set);
+	/* Syncing a file without a name fails the volume, so what is under way ends first. */
+	while (column->appends > 0) {
+		err = cond_wait(&column->changed, TASK_FOREVER);
+		if (err != ERR_OK)
+			return err;
+	}
 	if (header->column < header->profile.k)
 		return remove_file(member, header, COLUMN_DATA);
 	err = remove_file(member, header, COLUMN_MIRROR);

@@ -27,7 +27,9 @@ struct member_column {
 	bool broken;            /* a write failed: INV 3 */
 	bool removed;           /* out of the table; goes when the last user leaves */
 	unsigned users;         /* tasks and appends under way */
-	struct cond changed;
+	unsigned appends;       /* under way */
+	unsigned log_readers;   /* reading from the log's file right now */
+	struct cond changed;    /* something of the above, or of the machine */
 	struct column_trailer trailer; /* sealed */
 	struct env_file *file;         /* sealed: open when somebody reads */
 	uint64_t used_at;
@@ -47,7 +49,6 @@ struct member {
 	struct map columns; /* set id to struct member_column */
 	struct group tasks;
 	unsigned appends;   /* under way */
-	struct cond idle;
 	uint64_t tick;      /* orders the uses of files */
 	size_t open_files;
 	struct member_page *pages;

@@ -168,6 +168,7 @@ static WAITS enum err read_unsealed(struct member_column *column, struct set_rea
 {
 	const struct records_item *item = records_find(&column->records, call->id, call->piece);
 	uint64_t place;
+	enum err err;
 
 	if (item == NULL)
 		return ERR_NOTFOUND;
@@ -178,8 +179,12 @@ static WAITS enum err read_unsealed(struct member_column *column, struct set_rea
 			return ERR_OK;
 		place += RECORD_HEADER_SIZE;
 	}
-	return read_exact(log_file(column->log), place, record_size(call->entry.payload_size),
-			  &call->record);
+	column->log_readers++;
+	err = read_exact(log_file(column->log), place, record_size(call->entry.payload_size),
+			 &call->record);
+	column->log_readers--;
+	cond_broadcast(&column->changed);
+	return err;
 }
 
 enum err member_read(struct member *member, struct member_column *column,

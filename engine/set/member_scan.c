@@ -105,7 +105,7 @@ static WAITS enum err scan_unsealed(struct member *member, struct member_column 
 	struct scan scan = {.column = column};
 	enum err err;
 
-	err = log_scan(column->log, 0, true, visit_log, &scan, NULL);
+	err = log_scan(column->log, 0, 0, true, visit_log, &scan, NULL);
 	if (err != ERR_OK)
 		return err;
 	set_member_recover(&column->machine, scan.fenced, scan.voted ? &scan.vote : NULL);

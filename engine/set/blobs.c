@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "engine/set/blobs.h"
+
+#include "engine/base/assert.h"
+#include "engine/base/memory.h"
+#include "engine/set/blobs_private.h"
+
+#define DEFAULT_COLUMN_SIZE (64u << 20)
+#define DEFAULT_IDLE_MS (60u * 60 * 1000)
+#define DEFAULT_HEDGE_MS 2000u
+#define DEFAULT_READ_HEDGE_MS 500u
+
+static uint64_t or_default(uint64_t value, uint64_t fallback)
+{
+	return value != 0 ? value : fallback;
+}
+
+/* ---- the directory from the columns ---- */
+
+/* Sets that a born-sealed one took over whole: what its header says, once it is sealed. */
+static enum err learn_predecessors(struct blobs *blobs, const struct column_header *header)
+{
+	enum err err = ERR_OK;
+
+	for (uint32_t i = 0; err == ERR_OK && i < header->predecessor_count; i++) {
+		struct directory_record record = {.set = header->predecessors[i]};
+
+		err = directory_add_successor(&record, header->set);
+		if (err == ERR_OK)
+			err = directory_store_learn(blobs->directory, &record);
+		directory_record_finish(&record);
+	}
+	return err;
+}
+
+static enum err learn_column(struct blobs *blobs, const uint8_t *item)
+{
+	struct column_header header;
+	struct hash128 seal = {load_u64(item + COLUMN_HEADER_SIZE),
+			       load_u64(item + COLUMN_HEADER_SIZE + 8)};
+	struct directory_record record;
+	enum err err = column_header_decode(item, &header);
+
+	if (err != ERR_OK)
+		return err;
+	record = (struct directory_record){.set = header.set};
+	err = directory_record_learn(&record, &header, seal);
+	if (err == ERR_OK)
+		err = directory_store_learn(blobs->directory, &record);
+	directory_record_finish(&record);
+	if (err == ERR_OK && (seal.low | seal.high) != 0)
+		err = learn_predecessors(blobs, &header);
+	return err;
+}
+
+static WAITS enum err learn_volume(struct blobs *blobs, struct id128 volume)
+{
+	struct set_enumerate_call call = {
+		.wire = {.operation = SET_ENUMERATE, .volume = volume}};
+	enum err err;
+
+	do {
+		err = wire_wait(blobs->wire, &call.wire);
+		for (uint32_t i = 0; err == ERR_OK && i < call.count; i++)
+			err = learn_column(blobs,
+					   call.items->data + i * (size_t)SET_ENUMERATE_ITEM);
+		if (err == ERR_OK && call.count > 0) {
+			const uint8_t *last = call.items->data +
+					      (call.count - 1) * (size_t)SET_ENUMERATE_ITEM;
+
+			call.after = load_u64(last + 24);
+			call.resume = true;
+		}
+		shared_release(&call.items);
+	} while (err == ERR_OK && call.more);
+	return err;
+}
+
+static WAITS enum err load_directory(struct blobs *blobs)
+{
+	bool complete;
+	enum err err = directory_store_refresh(blobs->directory, &complete);
+
+	/* Without the journal the headers will do; with it they fill what it has not yet got. */
+	if (err == ERR_UNAVAILABLE)
+		err = ERR_OK;
+	for (size_t i = 0; err == ERR_OK && i < blobs->member_count; i++)
+		err = learn_volume(blobs, volume_id(blobs->options.volumes[i]));
+	return err;
+}
+
+/* ---- life ---- */
+
+static void set_defaults(struct blobs_options *options)
+{
+	options->column_size = or_default(options->column_size, DEFAULT_COLUMN_SIZE);
+	options->idle_ms = or_default(options->idle_ms, DEFAULT_IDLE_MS);
+	options->hedge_ms = or_default(options->hedge_ms, DEFAULT_HEDGE_MS);
+	options->read_hedge_ms = or_default(options->read_hedge_ms, DEFAULT_READ_HEDGE_MS);
+}
+
+static WAITS enum err open_members(struct blobs *blobs)
+{
+	size_t count = blobs->options.volume_count;
+
+	blobs->members = memory_array(count, sizeof(struct member *));
+	if (blobs->members == NULL)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		enum err err = member_open(blobs->options.volumes[i], blobs->wire,
+					   &blobs->members[i]);
+
+		if (err != ERR_OK)
+			return err;
+		blobs->member_count++;
+	}
+	return ERR_OK;
+}
+
+static WAITS void destroy(struct blobs *blobs)
+{
+	for (size_t i = 0; i < blobs->member_count; i++)
+		member_close(&blobs->members[i]);
+	while (blobs->open_sets != NULL) {
+		struct open_set *set = blobs->open_sets;
+
+		open_set_destroy(&set);
+	}
+	directory_store_destroy(&blobs->directory);
+	memory_free(blobs->members);
+	memory_free(blobs);
+}
+
+enum err blobs_open(const struct blobs_options *options, struct blobs **out)
+{
+	struct blobs *blobs = memory_allocate(sizeof(*blobs));
+	struct directory_store_options directory = {.sched = options->sched,
+						    .journal = options->journal,
+						    .signing = options->signing,
+						    .signer = options->node};
+	enum err err;
+
+	if (blobs == NULL)
+		return ERR_NOMEM;
+	blobs->options = *options;
+	set_defaults(&blobs->options);
+	blobs->sched = options->sched;
+	blobs->env = sched_env(options->sched);
+	blobs->wire = options->wire;
+	blobs->incarnation = env_random_id(blobs->env);
+	blobs->next_number = 1;
+	err = directory_store_create(&directory, &blobs->directory);
+	if (err == ERR_OK)
+		err = open_members(blobs);
+	if (err == ERR_OK)
+		err = load_directory(blobs);
+	if (err != ERR_OK) {
+		destroy(blobs);
+		return err;
+	}
+	writer_start(blobs);
+	if (!options->passive)
+		recovery_kick(blobs);
+	*out = blobs;
+	return ERR_OK;
+}
+
+void blobs_close(struct blobs **blobs)
+{
+	struct blobs *closing = *blobs;
+
+	if (closing == NULL)
+		return;
+	ASSERT(closing->uploads == NULL);
+	*blobs = NULL;
+	closing->closing = true;
+	writer_stop(closing);
+	env_timer_stop(closing->env, &closing->recovery_timer);
+	group_wait(&closing->tasks);
+	/* Appends end by themselves: their volumes answer, if only that they have failed. */
+	for (struct open_set *set = closing->open_sets; set != NULL; set = set->next)
+		while (set->in_flight > 0)
+			task_yield();
+	destroy(closing);
+}
+
+void blobs_layout_changed(struct blobs *blobs)
+{
+	recovery_kick(blobs);
+}
+
+enum err blobs_settle(struct blobs *blobs)
+{
+	writer_retire(blobs);
+	return recovery_run(blobs);
+}
+
+/* ---- status ---- */
+
+/* How many more members the set may lose; unreachable ones are lost already. */
+static int tolerates(const struct blobs *blobs, const struct directory_record *record)
+{
+	struct id128 volumes[PROFILE_MEMBER_MAX], tags[PROFILE_MEMBER_MAX];
+	int tolerated = record->birth.profile.m;
+
+	set_members(record, volumes, tags);
+	for (unsigned i = 0; i < profile_members(record->birth.profile); i++) {
+		const struct layout_volume *volume =
+			layout_find(blobs->options.layout, volumes[i]);
+
+		if (volume == NULL || volume->failed)
+			tolerated--;
+	}
+	return tolerated;
+}
+
+void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
+{
+	const struct directory_record *record;
+	int tolerated = INT32_MAX;
+	size_t position = 0;
+
+	*out = (struct blobs_status){.seals = blobs->seals,
+				     .evacuations = blobs->evacuations,
+				     .degraded_reads = blobs->degraded_reads,
+				     .mirror_reads = blobs->mirror_reads,
+				     .bytes_stored = blobs->bytes_stored};
+	for (const struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
+		out->sets_open += writer_uses(blobs, set);
+	while ((record = directory_store_next(blobs->directory, &position)) != NULL) {
+		if (!record->born || record->placements.count == 0 || record->successors.count != 0)
+			continue;
+		if (record->seals.count != 0)
+			out->sets_sealed++;
+		else
+			out->sets_unsealed_old++;
+		if (tolerates(blobs, record) < tolerated)
+			tolerated = tolerates(blobs, record);
+	}
+	out->sets_unsealed_old -= out->sets_open < out->sets_unsealed_old ? out->sets_open
+									  : out->sets_unsealed_old;
+	out->profile.k = writer_profile(blobs).k;
+	out->profile.m = writer_profile(blobs).m;
+	if (tolerated == INT32_MAX)
+		tolerated = out->profile.m;
+	out->volumes_tolerated = tolerated > 0 ? (unsigned)tolerated : 0;
+}

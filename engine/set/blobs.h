@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * blobs - opens the store of blobs: the members of this process's volumes, the
+ * set directory, the writer, the readers, and what finishes sets in the
+ * background. What one does with it is engine/blob.h.
+ *
+ * A start reads headers and unsealed columns, then serves; sets that earlier
+ * incarnations of this node left unsealed are sealed or evacuated meanwhile.
+ */
+#ifndef AEROSTORE_ENGINE_SET_BLOBS_H
+#define AEROSTORE_ENGINE_SET_BLOBS_H
+
+#include "engine/blob.h"
+#include "engine/journal/journal.h"
+
+/* Zero: the default. */
+struct blobs_options {
+	struct sched *sched;
+	struct wire *wire;
+	const struct layout *layout; /* borrowed; blobs_layout_changed() after each change */
+	struct journal *journal;     /* NULL: the directory lives from column headers alone */
+	struct volume *const *volumes; /* of this process; borrowed, open until blobs_close() */
+	size_t volume_count;
+	struct id128 cluster, node;
+	const struct key *signing;   /* the node's, for directory entries; may be NULL */
+	uint64_t column_size;        /* a data column is full; default 64 MiB */
+	uint64_t idle_ms;            /* an open set is sealed when so old; default 1 h */
+	uint64_t hedge_ms;           /* a member is slow; default 2 s */
+	uint64_t read_hedge_ms;      /* a reader asks elsewhere, too; default 500 ms */
+	/* No background work but what blobs_settle() does: for tools and tests. */
+	bool passive;
+};
+
+WAITS MUST_USE enum err blobs_open(const struct blobs_options *options, struct blobs **out);
+/*
+ * Waits for appends under way; leaves open sets to the next start. No upload may be open and no
+ * read under way.
+ */
+WAITS void blobs_close(struct blobs **blobs);
+/* A volume came, went, or failed. */
+void blobs_layout_changed(struct blobs *blobs);
+/*
+ * Seals the open sets and finishes all others as far as that is possible now. ERR_UNAVAILABLE:
+ * something is left that needs volumes which do not answer.
+ */
+WAITS MUST_USE enum err blobs_settle(struct blobs *blobs);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * blobs_private - what the client's files share:
+ *   blobs.c      opening, closing, status
+ *   open_set.c   one set that is being written: 1+m copies, acknowledging
+ *   writer.c     the foreground writer: which set, which column, hedging
+ *   upload.c     blob_upload_*: cutting into pieces, references
+ *   ask.c        calls that are waited for, with and without a deadline
+ *   reader.c     blob_read: one pread, mirrors, decoding
+ *   finish.c     what seals a set, or gives it up
+ *   catch_up.c   evens out the copies of a set that a crash left uneven
+ *   evacuate.c   copies a set that cannot be sealed
+ *   recovery.c   which sets have to be finished, and when
+ */
+#ifndef AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
+#define AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
+
+#include "engine/base/map.h"
+#include "engine/directory/store.h"
+#include "engine/set/blobs.h"
+#include "engine/set/call.h"
+#include "engine/set/member.h"
+
+#define SUSPECT_MAX 16u
+
+struct put;
+struct open_set;
+
+/* A volume that failed or was slow a short while ago: no new sets there. */
+struct suspect {
+	struct id128 volume;
+	uint64_t until_ms;
+};
+
+struct writer {
+	struct open_set *current, *spare;
+	struct put *waiting_first, *waiting_last; /* no set to go to yet */
+	struct suspect suspects[SUSPECT_MAX];
+	struct env_timer timer; /* hedging, and sealing what is old */
+	bool opening;           /* a task is at it */
+};
+
+struct blobs {
+	struct blobs_options options;
+	struct sched *sched;
+	struct env *env;
+	struct wire *wire;
+	struct directory_store *directory;
+	struct member **members;
+	size_t member_count;
+	struct id128 incarnation;
+	struct writer writer;
+	struct blob_upload *uploads; /* oldest first */
+	uint64_t next_number;
+	bool closing;
+	struct group tasks;
+	struct open_set *open_sets; /* every one that lives */
+	struct env_timer recovery_timer;
+	bool recovering, recover_again;
+	struct cond recovered;
+	uint64_t read_count, seals, evacuations, degraded_reads, mirror_reads, records_lost;
+	uint64_t bytes_stored;
+};
+
+/* ---- open_set.c ---- */
+
+/* A record on its way into a set. */
+struct put {
+	struct record record;  /* immutable part in; place part out */
+	struct shared *bytes;  /* whole record; the header is filled in by open_set_put() */
+	/*
+	 * ERR_OK: acknowledged (1+m synced copies). ERR_STALE: this set takes it no more, put it
+	 * elsewhere; what it wrote here counts for nothing. Else: there is nowhere to put it.
+	 */
+	void (*done)(struct put *put, enum err err);
+	void *context;
+	/* the set's own */
+	struct open_set *set;
+	uint64_t end, posted_ms;
+	struct put *next;
+};
+
+struct open_set {
+	struct blobs *blobs;
+	struct column_header header; /* of column 0 */
+	struct set_writer machine;
+	struct put *first[PROFILE_MEMBER_MAX], *last[PROFILE_MEMBER_MAX]; /* unacknowledged */
+	unsigned in_flight; /* append calls */
+	uint64_t opened_ms;
+	struct cond changed;
+	struct open_set *next; /* in blobs->open_sets */
+	bool finishing;        /* somebody finishes it, and will free it */
+};
+
+/*
+ * Makes the columns of a new set on the best volumes, and its birth durable. `predecessors` as in
+ * column.h, then it is born sealed. ERR_UNAVAILABLE, ERR_NOSPACE.
+ */
+WAITS MUST_USE enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
+					uint32_t predecessor_count, uint64_t capacity,
+					struct open_set **out);
+/* When nothing is in flight. */
+void open_set_destroy(struct open_set **set);
+bool open_set_takes(const struct open_set *set, const struct put *put);
+/* The column that it goes to, given that open_set_takes(). */
+uint8_t open_set_column(const struct open_set *set, const struct put *put);
+/* Sends it to 1+m members; done comes later, from the loop. ERR_NOMEM: not taken. */
+MUST_USE enum err open_set_put(struct open_set *set, uint8_t column, struct put *put);
+/* A member is slow: gives back what is not acknowledged; the set takes nothing more. */
+void open_set_pause(struct open_set *set);
+void open_set_close(struct open_set *set);
+/* When the oldest unacknowledged record was posted; UINT64_MAX: there is none. */
+uint64_t open_set_oldest_ms(const struct open_set *set);
+bool open_set_is_empty(const struct open_set *set);
+/* The layout without what is failed, full or suspect. */
+MUST_USE enum err open_set_usable_layout(const struct blobs *blobs, bool without_suspects,
+					 struct layout *out);
+/* Where one would look first for a piece. */
+uint8_t open_set_preferred_column(struct id128 id, uint32_t piece, uint8_t k);
+
+/* ---- writer.c ---- */
+
+void writer_start(struct blobs *blobs);
+/* Puts it into the current set, another one, or, when there is none now, waits for one. */
+void writer_put(struct blobs *blobs, struct put *put);
+/* Takes back what waits for a set. */
+void writer_cancel(struct blobs *blobs, struct put *put);
+void writer_stop(struct blobs *blobs);
+/* The set has lost a member. */
+void writer_set_broken(struct blobs *blobs, struct open_set *set);
+void writer_suspect(struct blobs *blobs, struct id128 volume, uint64_t duration_ms);
+bool writer_is_suspect(const struct blobs *blobs, struct id128 volume);
+/* Closes the current and the spare set, for recovery.c to finish. */
+void writer_retire(struct blobs *blobs);
+bool writer_uses(const struct blobs *blobs, const struct open_set *set);
+/* Of the next set. {0, 0}: none possible. */
+struct profile writer_profile(const struct blobs *blobs);
+
+/* ---- ask.c ---- */
+
+/* Starts `count` calls that lie `stride` apart, and waits for all of them, however long. */
+WAITS void ask_all(struct blobs *blobs, void *calls, size_t stride, size_t count);
+
+/*
+ * One call on the heap that may be given up. Starts zeroed but for the call's own fields; embedded
+ * first in what is allocated.
+ */
+struct question {
+	struct wire_call *call;
+	struct cond *asker;   /* NULL when given up */
+	bool answered;
+	void (*drop)(struct question *question); /* frees results and memory */
+};
+
+void question_post(struct blobs *blobs, struct question *question, struct cond *asker);
+/* Given up or answered and used: it frees itself, at once or when the answer comes. */
+void question_release(struct question *question);
+
+/* ---- finish.c ---- */
+
+/* The members of a set as its record shows them; ids are zero where there is none. */
+void set_members(const struct directory_record *record, struct id128 *volumes, struct id128 *tags);
+/*
+ * Brings a set to its end: sealed and published, or evacuated and removed. ERR_UNAVAILABLE: not
+ * now.
+ */
+WAITS MUST_USE enum err finish_set(struct blobs *blobs, uint64_t set);
+
+/* A set in the hands of who finishes it, and what its members say of themselves. */
+struct finish {
+	struct blobs *blobs;
+	uint64_t set;
+	struct id128 uuid;
+	struct profile profile;
+	struct id128 volumes[PROFILE_MEMBER_MAX], tags[PROFILE_MEMBER_MAX];
+	struct set_answer answers[PROFILE_MEMBER_MAX];
+	struct column_header header; /* of any member that answered */
+	unsigned answered, absent;   /* absent: answers, but has no column of this set */
+};
+
+/* ERR_NOTFOUND: the directory knows nothing to finish. */
+MUST_USE enum err finish_load(struct blobs *blobs, uint64_t set, struct finish *out);
+/* SET_ASK or SET_FENCE to every member. */
+WAITS MUST_USE enum err finish_ask(struct finish *finish, enum set_operation operation);
+/* Votes, certificate, publication. ERR_STALE: not unanimous. */
+WAITS MUST_USE enum err finish_seal(struct finish *finish,
+				    const struct set_descriptor *descriptor);
+/* Hands out a certificate that a member holds. */
+WAITS MUST_USE enum err finish_certify(struct finish *finish);
+/* Deletes the set's columns, and says so in the directory. */
+WAITS MUST_USE enum err finish_remove(struct finish *finish);
+
+/* evacuate.c: copies the union of the set's records to a new one, and removes it. */
+WAITS MUST_USE enum err evacuate_set(struct finish *finish);
+/* catch_up.c: brings every member to `target` with records of the others. */
+WAITS MUST_USE enum err catch_up_set(struct finish *finish, const struct set_descriptor *target);
+/* The record of an entry from one member, as it lies there. */
+WAITS MUST_USE enum err fetch_record(struct finish *finish, unsigned member,
+				     const struct column_entry *entry, struct shared **out);
+/* The entries that a member holds; the caller frees. */
+WAITS MUST_USE enum err fetch_list(struct finish *finish, unsigned member,
+				   struct column_entry **out, uint32_t *count);
+
+/* ---- recovery.c ---- */
+
+/* Looks for sets to finish, in a task, now or after the one under way. */
+void recovery_kick(struct blobs *blobs);
+void recovery_kick_later(struct blobs *blobs, uint64_t delay_ms);
+/* Waits until it has nothing more to do; ERR_UNAVAILABLE when something is left. */
+WAITS MUST_USE enum err recovery_run(struct blobs *blobs);
+
+/* ---- reader.c ---- */
+
+/* Checks a whole record against its name. ERR_CORRUPT. */
+MUST_USE enum err reader_check(struct bytes whole, uint64_t set, struct id128 id, uint32_t piece,
+			       struct record *out);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * After a crash the copies of an open set end at different records: what one
+ * disk had synced another had not. Nothing of it was acknowledged where a copy
+ * is missing, but a seal needs equal columns, so every member gets what the
+ * longest copy holds. Only then, when all copies have been asked, an unfinished
+ * tail is dropped: what it was, if any copy has it, is appended again.
+ */
+#include "engine/base/memory.h"
+#include "engine/set/blobs_private.h"
+
+enum err fetch_record(struct finish *finish, unsigned member, const struct column_entry *entry,
+		      struct shared **out)
+{
+	struct set_read_call call = {
+		.wire = {.operation = SET_READ, .volume = finish->volumes[member]},
+		.set = finish->set,
+		.id = entry->id,
+		.piece = entry->piece,
+		.from_mirror = true};
+	struct record record;
+	enum err err = wire_wait(finish->blobs->wire, &call.wire);
+
+	if (err == ERR_OK && call.record == NULL)
+		err = ERR_NOTFOUND;
+	if (err == ERR_OK)
+		err = reader_check(shared_bytes(call.record), finish->set, entry->id, entry->piece,
+				   &record);
+	if (err == ERR_OK && (record.offset != entry->offset || record.column != entry->column))
+		err = ERR_CORRUPT;
+	if (err == ERR_OK)
+		*out = call.record;
+	else
+		shared_release(&call.record);
+	return err;
+}
+
+enum err fetch_list(struct finish *finish, unsigned member, struct column_entry **out,
+		    uint32_t *count)
+{
+	struct set_list_call call = {
+		.wire = {.operation = SET_LIST, .volume = finish->volumes[member]},
+		.set = finish->set};
+	struct column_entry *entries;
+	struct cursor cursor;
+	enum err err = wire_wait(finish->blobs->wire, &call.wire);
+
+	if (err != ERR_OK)
+		return err;
+	entries = memory_array(call.count, sizeof(*entries));
+	if (entries == NULL) {
+		shared_release(&call.entries);
+		return ERR_NOMEM;
+	}
+	cursor = cursor_make(shared_bytes(call.entries));
+	for (uint32_t i = 0; i < call.count; i++)
+		column_entry_get(&cursor, &entries[i]);
+	err = cursor_end(&cursor);
+	shared_release(&call.entries);
+	if (err != ERR_OK) {
+		memory_free(entries);
+		return err;
+	}
+	*out = entries;
+	*count = call.count;
+	return ERR_OK;
+}
+
+static WAITS enum err drop_tails(struct finish *finish)
+{
+	for (unsigned i = 0; i < profile_members(finish->profile); i++) {
+		struct set_simple_call call = {
+			.wire = {.operation = SET_TRUNCATE, .volume = finish->volumes[i]},
+			.set = finish->set,
+			.uuid = finish->uuid};
+		enum err err;
+
+		if (!finish->answers[i].torn)
+			continue;
+		err = wire_wait(finish->blobs->wire, &call.wire);
+		if (err != ERR_OK)
+			return err;
+		env_log(finish->blobs->env, "event=tail-dropped set=%016llx member=%u",
+			(unsigned long long)finish->set, i);
+	}
+	return ERR_OK;
+}
+
+/* One at a time: what a record says of durability must be true of the member that takes it. */
+static WAITS enum err give_record(struct finish *finish, unsigned member, struct shared *record)
+{
+	struct set_append_call *call = memory_allocate(sizeof(*call));
+	enum err err;
+
+	if (call == NULL) {
+		shared_release(&record);
+		return ERR_NOMEM;
+	}
+	call->wire.operation = SET_APPEND;
+	call->wire.volume = finish->volumes[member];
+	call->set = finish->set;
+	call->record = record;
+	err = wire_wait(finish->blobs->wire, &call->wire);
+	shared_release(&call->record);
+	memory_free(call);
+	return err;
+}
+
+static unsigned longest_holder(const struct finish *finish, unsigned column, uint64_t length)
+{
+	if (finish->answers[column].columns[column].end == length)
+		return column;
+	for (unsigned i = finish->profile.k; i < profile_members(finish->profile); i++)
+		if (finish->answers[i].columns[column].end == length)
+			return i;
+	return column;
+}
+
+/* Brings one member's copy of one column to the end of the source's. */
+static WAITS enum err extend_copy(struct finish *finish, unsigned member, unsigned column,
+				  unsigned source, const struct column_entry *entries,
+				  uint32_t count)
+{
+	uint64_t end = finish->answers[member].columns[column].end;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct shared *record;
+		enum err err;
+
+		if (entries[i].column != column || entries[i].offset < end)
+			continue;
+		err = fetch_record(finish, source, &entries[i], &record);
+		if (err == ERR_OK)
+			err = give_record(finish, member, record);
+		if (err != ERR_OK)
+			return err;
+	}
+	return ERR_OK;
+}
+
+static bool keeps(const struct finish *finish, unsigned member, unsigned column)
+{
+	return member == column || member >= finish->profile.k;
+}
+
+static WAITS enum err even_column(struct finish *finish, unsigned column, uint64_t length)
+{
+	unsigned source = longest_holder(finish, column, length);
+	struct column_entry *entries = NULL;
+	uint32_t count = 0;
+	enum err err = ERR_OK;
+
+	for (unsigned i = 0; err == ERR_OK && i < profile_members(finish->profile); i++) {
+		if (!keeps(finish, i, column) ||
+		    finish->answers[i].columns[column].end == length)
+			continue;
+		if (entries == NULL)
+			err = fetch_list(finish, source, &entries, &count);
+		if (err == ERR_OK)
+			err = extend_copy(finish, i, column, source, entries, count);
+	}
+	memory_free(entries);
+	return err;
+}
+
+enum err catch_up_set(struct finish *finish, const struct set_descriptor *target)
+{
+	enum err err = drop_tails(finish);
+
+	for (unsigned i = 0; err == ERR_OK && i < finish->profile.k; i++)
+		err = even_column(finish, i, target->length[i]);
+	/* Copies that differ, or a disk that fails meanwhile: there is always evacuation. */
+	return err == ERR_OK || err == ERR_CANCELED || err == ERR_NOMEM ? err : ERR_STALE;
+}

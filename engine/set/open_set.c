@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/memory.h"
+#include "engine/set/blobs_private.h"
+
+/* One record on its way to 1+m members. Lives until the slowest has answered. */
+struct transfer {
+	struct open_set *set;
+	unsigned pending;
+	uint64_t end;
+	uint8_t column;
+	struct set_append_call calls[];
+};
+
+/* ---- choosing ---- */
+
+uint8_t open_set_preferred_column(struct id128 id, uint32_t piece, uint8_t k)
+{
+	/* Ids are random: any of their octets spreads. Pieces of one blob go round. */
+	return (uint8_t)((load_u32(id.octets) % k + piece) % k);
+}
+
+static bool fits(const struct open_set *set, uint8_t column, uint64_t size)
+{
+	uint64_t end = set->machine.columns[column].end;
+
+	/* An empty column takes anything, or the longest record would fit nowhere. */
+	return end == 0 || end + size <= set->header.capacity;
+}
+
+static uint8_t shortest_column(const struct open_set *set)
+{
+	uint8_t shortest = 0;
+
+	for (uint8_t i = 1; i < set->header.profile.k; i++)
+		if (set->machine.columns[i].end < set->machine.columns[shortest].end)
+			shortest = i;
+	return shortest;
+}
+
+bool open_set_takes(const struct open_set *set, const struct put *put)
+{
+	return set->machine.state == SET_WRITER_OPEN &&
+	       fits(set, shortest_column(set), put->bytes->size);
+}
+
+/*
+ * The one where a reader looks first, unless it runs ahead of the others: what is longer in one
+ * column than in another is parity over nothing.
+ */
+uint8_t open_set_column(const struct open_set *set, const struct put *put)
+{
+	uint8_t shortest = shortest_column(set);
+	uint8_t column = open_set_preferred_column(put->record.id, put->record.piece,
+						   set->header.profile.k);
+	uint64_t ahead = set->machine.columns[column].end - set->machine.columns[shortest].end;
+
+	if (!fits(set, column, put->bytes->size) || ahead > set->header.capacity / 16)
+		return shortest;
+	return column;
+}
+
+/* ---- appending ---- */
+
+static void give_back(struct put *put, enum err err)
+{
+	put->set = NULL;
+	put->next = NULL;
+	put->done(put, err);
+}
+
+/* Ends everything not acknowledged, in order. */
+static void give_back_all(struct open_set *set, enum err err)
+{
+	for (size_t i = 0; i < set->header.profile.k; i++)
+		while (set->first[i] != NULL) {
+			struct put *put = set->first[i];
+
+			set->first[i] = put->next;
+			if (set->first[i] == NULL)
+				set->last[i] = NULL;
+			give_back(put, err);
+		}
+}
+
+static void acknowledge(struct open_set *set, uint8_t column)
+{
+	uint64_t acknowledged = set_writer_acknowledged(&set->machine, column);
+
+	while (set->first[column] != NULL && set->first[column]->end <= acknowledged) {
+		struct put *put = set->first[column];
+
+		set->first[column] = put->next;
+		if (set->first[column] == NULL)
+			set->last[column] = NULL;
+		give_back(put, ERR_OK);
+	}
+}
+
+static void lose_member(struct open_set *set, unsigned member, enum err err)
+{
+	struct id128 volume = set->header.members[member];
+	bool first = set->machine.lost == 0;
+
+	set_writer_lose(&set->machine, (uint8_t)member);
+	if (err != ERR_CANCELED && first)
+		env_log(set->blobs->env, "event=set-lost-member set=%016llx member=%u err=%s",
+			(unsigned long long)set->header.set, member, err_name(err));
+	if (err != ERR_CANCELED)
+		writer_suspect(set->blobs, volume, 10000);
+	give_back_all(set, err == ERR_CANCELED ? ERR_CANCELED : ERR_STALE);
+	if (first)
+		writer_set_broken(set->blobs, set);
+}
+
+/* Member numbers of a transfer: its data column, then the parity members. */
+static unsigned member_of(const struct transfer *transfer, size_t copy)
+{
+	return copy == 0 ? transfer->column
+			 : transfer->set->header.profile.k + (unsigned)copy - 1;
+}
+
+static void answered(struct wire_call *wire)
+{
+	struct transfer *transfer = wire->context;
+	struct set_append_call *call = (struct set_append_call *)wire;
+	struct open_set *set = transfer->set;
+	unsigned member = member_of(transfer, (size_t)(call - transfer->calls));
+
+	set->in_flight--;
+	if (wire->err == ERR_OK) {
+		set_writer_synced(&set->machine, (uint8_t)member, transfer->column, transfer->end);
+		acknowledge(set, transfer->column);
+	} else {
+		lose_member(set, member, wire->err);
+	}
+	if (--transfer->pending == 0)
+		memory_free(transfer);
+	cond_broadcast(&set->changed);
+	if (set->in_flight == 0 && set->machine.state != SET_WRITER_OPEN)
+		recovery_kick(set->blobs);
+}
+
+static struct transfer *make_transfer(struct open_set *set, uint8_t column, uint64_t end)
+{
+	size_t copies = 1u + set->header.profile.m;
+	struct transfer *transfer =
+		memory_allocate(sizeof(*transfer) + copies * sizeof(transfer->calls[0]));
+
+	if (transfer == NULL)
+		return NULL;
+	transfer->set = set;
+	transfer->column = column;
+	transfer->end = end;
+	transfer->pending = (unsigned)copies;
+	return transfer;
+}
+
+static void post_copies(struct transfer *transfer, struct shared *bytes)
+{
+	struct open_set *set = transfer->set;
+	size_t copies = transfer->pending;
+
+	for (size_t i = 0; i < copies; i++) {
+		struct set_append_call *call = &transfer->calls[i];
+
+		call->wire.operation = SET_APPEND;
+		call->wire.volume = set->header.members[member_of(transfer, i)];
+		call->wire.done = answered;
+		call->wire.context = transfer;
+		call->set = set->header.set;
+		call->record = shared_reference(bytes);
+		set->in_flight++;
+		wire_post(set->blobs->wire, &call->wire);
+	}
+}
+
+/* Somebody else may still read these bytes: another set's slow member. */
+static enum err own_bytes(struct put *put)
+{
+	struct shared *copy;
+
+	if (put->bytes->references == 1)
+		return ERR_OK;
+	copy = shared_create(put->bytes->size);
+	if (copy == NULL)
+		return ERR_NOMEM;
+	memcpy(copy->data, put->bytes->data, copy->size);
+	shared_release(&put->bytes);
+	put->bytes = copy;
+	return ERR_OK;
+}
+
+enum err open_set_put(struct open_set *set, uint8_t column, struct put *put)
+{
+	struct set_position *position = &set->machine.columns[column];
+	uint64_t size = put->bytes->size, end = position->end + size;
+	struct transfer *transfer;
+	enum err err;
+
+	ASSERT(size == record_size(put->record.payload_size));
+	err = own_bytes(put);
+	if (err != ERR_OK)
+		return err;
+	transfer = make_transfer(set, column, end);
+	if (transfer == NULL)
+		return ERR_NOMEM;
+	if (put->record.birth_set == 0)
+		put->record.birth_set = set->header.set;
+	put->record.set = set->header.set;
+	put->record.column = column;
+	put->record.offset = position->end;
+	put->record.durable = set_writer_durable(&set->machine, column);
+	record_encode(&put->record, position->running, put->bytes->data);
+	set_writer_appended(&set->machine, column, size, put->record.running);
+	put->set = set;
+	put->end = end;
+	put->posted_ms = env_now_ms(set->blobs->env);
+	put->next = NULL;
+	if (set->first[column] == NULL)
+		set->first[column] = put;
+	else
+		set->last[column]->next = put;
+	set->last[column] = put;
+	post_copies(transfer, put->bytes);
+	return ERR_OK;
+}
+
+void open_set_pause(struct open_set *set)
+{
+	set_writer_pause(&set->machine);
+	give_back_all(set, ERR_STALE);
+}
+
+void open_set_close(struct open_set *set)
+{
+	set_writer_close(&set->machine);
+}
+
+uint64_t open_set_oldest_ms(const struct open_set *set)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (size_t i = 0; i < set->header.profile.k; i++)
+		if (set->first[i] != NULL && set->first[i]->posted_ms < oldest)
+			oldest = set->first[i]->posted_ms;
+	return oldest;
+}
+
+bool open_set_is_empty(const struct open_set *set)
+{
+	for (size_t i = 0; i < set->header.profile.k; i++)
+		if (set->machine.columns[i].end != 0)
+			return false;
+	return true;
+}
+
+/* ---- opening ---- */
+
+/* A copy, because the pure functions of the layout are asked as if those had failed. */
+enum err open_set_usable_layout(const struct blobs *blobs, bool without_suspects,
+				struct layout *out)
+{
+	const struct layout *layout = blobs->options.layout;
+	enum err err = ERR_OK;
+
+	*out = (struct layout){0};
+	for (size_t i = 0; err == ERR_OK && i < layout->volume_count; i++) {
+		struct layout_volume volume = layout->volumes[i];
+
+		if (volume.full || (without_suspects && writer_is_suspect(blobs, volume.volume)))
+			volume.failed = true;
+		err = layout_put(out, &volume);
+	}
+	return err;
+}
+
+static enum err pick_members(struct blobs *blobs, struct column_header *header,
+			     bool without_suspects)
+{
+	uint8_t key[8];
+	struct layout usable;
+	size_t count;
+	enum err err = open_set_usable_layout(blobs, without_suspects, &usable);
+
+	store_u64(key, header->set);
+	if (err == ERR_OK) {
+		header->profile = layout_profile(&usable);
+		count = profile_members(header->profile);
+		if (header->profile.k == 0 ||
+		    layout_pick(&usable, bytes_make(key, sizeof(key)), count, header->profile.m,
+				true, header->members) < count)
+			err = ERR_UNAVAILABLE;
+	}
+	if (err != ERR_OK)
+		header->profile = (struct profile){0, 0};
+	layout_finish(&usable);
+	return err;
+}
+
+/* What is suspect is used when there is no way without: it may be slow, not dead. */
+static enum err choose_members(struct blobs *blobs, struct column_header *header)
+{
+	enum err err = pick_members(blobs, header, true);
+
+	return err == ERR_UNAVAILABLE ? pick_members(blobs, header, false) : err;
+}
+
+static struct column_header header_of(const struct open_set *set, const struct id128 *tags,
+				      uint8_t column)
+{
+	struct column_header header = set->header;
+
+	header.column = column;
+	header.kind = column < header.profile.k ? COLUMN_DATA : COLUMN_MIRROR;
+	header.tag = tags[column];
+	return header;
+}
+
+static WAITS enum err create_columns(struct open_set *set, const struct id128 *tags)
+{
+	unsigned count = profile_members(set->header.profile);
+	struct set_create_call *calls = memory_array(count, sizeof(*calls));
+	enum err err = ERR_OK;
+
+	if (calls == NULL)
+		return ERR_NOMEM;
+	for (uint8_t i = 0; i < count; i++) {
+		calls[i].wire.operation = SET_CREATE;
+		calls[i].wire.volume = set->header.members[i];
+		calls[i].header = header_of(set, tags, i);
+	}
+	ask_all(set->blobs, calls, sizeof(*calls), count);
+	for (unsigned i = 0; i < count; i++) {
+		if (calls[i].wire.err == ERR_OK)
+			continue;
+		if (calls[i].wire.err != ERR_CANCELED)
+			writer_suspect(set->blobs, set->header.members[i], 10000);
+		if (err == ERR_OK || err == ERR_UNAVAILABLE)
+			err = calls[i].wire.err;
+	}
+	memory_free(calls);
+	return err;
+}
+
+static WAITS enum err publish_birth(struct open_set *set, const struct id128 *tags)
+{
+	struct directory_record record = {.set = set->header.set};
+	enum err err = ERR_OK;
+
+	for (uint8_t i = 0; err == ERR_OK && i < profile_members(set->header.profile); i++) {
+		struct column_header header = header_of(set, tags, i);
+
+		err = directory_record_learn(&record, &header, (struct hash128){0, 0});
+	}
+	if (err == ERR_OK)
+		err = directory_store_publish(set->blobs->directory, &record);
+	directory_record_finish(&record);
+	return err;
+}
+
+static void discard_answered(struct wire_call *call)
+{
+	memory_free(call);
+}
+
+/* Best effort, not waited for: what stays has no birth, and the next start removes it. */
+static void discard_columns(struct open_set *set)
+{
+	for (unsigned i = 0; i < profile_members(set->header.profile); i++) {
+		struct set_simple_call *call = memory_allocate(sizeof(*call));
+
+		if (call == NULL)
+			return;
+		call->wire.operation = SET_REMOVE;
+		call->wire.volume = set->header.members[i];
+		call->wire.done = discard_answered;
+		call->set = set->header.set;
+		call->uuid = set->header.uuid;
+		wire_post(set->blobs->wire, &call->wire);
+	}
+}
+
+static void fill_header(struct blobs *blobs, struct column_header *header)
+{
+	env_random(blobs->env, &header->set, sizeof(header->set));
+	header->uuid = env_random_id(blobs->env);
+	header->cluster = blobs->options.cluster;
+	header->node = blobs->options.node;
+	header->incarnation = blobs->incarnation;
+	header->created_ms = env_wall_ms(blobs->env);
+}
+
+enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
+			 uint32_t predecessor_count, uint64_t capacity, struct open_set **out)
+{
+	struct open_set *set = memory_allocate(sizeof(*set));
+	struct id128 tags[PROFILE_MEMBER_MAX];
+	enum err err;
+
+	if (set == NULL)
+		return ERR_NOMEM;
+	set->blobs = blobs;
+	set->opened_ms = env_now_ms(blobs->env);
+	fill_header(blobs, &set->header);
+	set->header.capacity = capacity;
+	set->header.born_sealed = predecessor_count != 0;
+	set->header.predecessor_count = predecessor_count;
+	for (uint32_t i = 0; i < predecessor_count; i++)
+		set->header.predecessors[i] = predecessors[i];
+	for (size_t i = 0; i < PROFILE_MEMBER_MAX; i++)
+		tags[i] = env_random_id(blobs->env);
+	err = choose_members(blobs, &set->header);
+	if (err == ERR_OK)
+		err = create_columns(set, tags);
+	if (err == ERR_OK) {
+		set_writer_init(&set->machine, set->header.profile);
+		err = publish_birth(set, tags);
+	}
+	if (err != ERR_OK) {
+		if (set->header.profile.k != 0)
+			discard_columns(set);
+		memory_free(set);
+		return err;
+	}
+	set_writer_born(&set->machine);
+	set->next = blobs->open_sets;
+	blobs->open_sets = set;
+	*out = set;
+	return ERR_OK;
+}
+
+void open_set_destroy(struct open_set **set)
+{
+	struct open_set **link;
+
+	if (*set == NULL)
+		return;
+	ASSERT((*set)->in_flight == 0);
+	for (link = &(*set)->blobs->open_sets; *link != *set; link = &(*link)->next)
+		;
+	*link = (*set)->next;
+	memory_free(*set);
+	*set = NULL;
+}

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One read of a piece, from the cheapest way to the last:
+ *
+ *   1. the data column where a writer puts such a piece by preference
+ *   2. the column that any member's index names
+ *   3. unsealed: a mirror; sealed: decoding the record's range from k others
+ *   4. the set's successors, in the same way
+ *
+ * A way that fails only moves on to the next; what is found in the end is
+ * checked against its name and its hash, whichever way it came.
+ */
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/memory.h"
+#include "engine/set/blobs_private.h"
+#include "engine/set/stripe.h"
+
+#define SUCCESSOR_DEPTH_MAX 16
+
+enum err reader_check(struct bytes whole, uint64_t set, struct id128 id, uint32_t piece,
+		      struct record *out)
+{
+	enum err err;
+
+	if (whole.size < RECORD_HEADER_SIZE)
+		return ERR_CORRUPT;
+	err = record_decode(whole.data, out);
+	if (err != ERR_OK)
+		return err;
+	if (out->set != set || !id128_equal(out->id, id) || out->piece != piece ||
+	    record_size(out->payload_size) != whole.size)
+		return ERR_CORRUPT;
+	return record_check_payload(out,
+				    bytes_slice(whole, RECORD_HEADER_SIZE, out->payload_size));
+}
+
+/* A piece that is looked for in one set. */
+struct lookup {
+	struct blobs *blobs;
+	uint64_t set;
+	struct id128 id;
+	uint32_t piece;
+	struct profile profile;
+	struct id128 volumes[PROFILE_MEMBER_MAX]; /* zero: nobody has this column */
+	uint32_t silent;  /* bit i: member i did not answer, or is gone */
+	uint32_t tried;   /* bit i: what member i has of it is no good, or it has nothing */
+	bool located, damaged;
+	struct column_entry entry;
+	struct shared *found;
+};
+
+/* ---- one question ---- */
+
+struct read_question {
+	struct question question;
+	struct set_read_call call;
+};
+
+static void drop_read(struct question *question)
+{
+	struct read_question *read = (struct read_question *)question;
+
+	shared_release(&read->call.record);
+	memory_free(read);
+}
+
+/* Waits for the answer until the deadline. ERR_TIMEOUT: given up, asked for nothing more. */
+static WAITS enum err await(struct question *question, struct cond *cond, uint64_t deadline_ms)
+{
+	while (!question->answered) {
+		enum err err = cond_wait(cond, deadline_ms);
+
+		if (err != ERR_OK && !question->answered)
+			return err;
+	}
+	return question->call->err;
+}
+
+/* Takes what a member sent, if it is what was asked for. */
+static enum err take(struct lookup *lookup, struct shared **record)
+{
+	struct record decoded;
+	enum err err = reader_check(shared_bytes(*record), lookup->set, lookup->id, lookup->piece,
+				    &decoded);
+
+	/* An explicit loss is as good an answer as the record would be, but not the record. */
+	if (err != ERR_OK || decoded.type != RECORD_BLOB) {
+		lookup->damaged = true;
+		return ERR_CORRUPT;
+	}
+	lookup->found = *record;
+	*record = NULL;
+	return ERR_OK;
+}
+
+static void note_entry(struct lookup *lookup, const struct column_entry *entry)
+{
+	if (entry->column < lookup->profile.k && entry->payload_size <= RECORD_PAYLOAD_MAX) {
+		lookup->located = true;
+		lookup->entry = *entry;
+	}
+}
+
+/*
+ * ERR_OK: found, or at least located. ERR_NOTFOUND: that member does not know the piece. Else it
+ * gives nothing now.
+ */
+static WAITS enum err ask_member(struct lookup *lookup, unsigned member, bool from_mirror)
+{
+	struct blobs *blobs = lookup->blobs;
+	struct read_question *read;
+	struct cond cond = {0};
+	enum err err;
+
+	if (id128_is_zero(lookup->volumes[member]) || (lookup->silent >> member & 1) != 0)
+		return ERR_UNAVAILABLE;
+	read = memory_allocate(sizeof(*read));
+	if (read == NULL)
+		return ERR_NOMEM;
+	read->question.call = &read->call.wire;
+	read->question.drop = drop_read;
+	read->call.wire.operation = SET_READ;
+	read->call.wire.volume = lookup->volumes[member];
+	read->call.set = lookup->set;
+	read->call.id = lookup->id;
+	read->call.piece = lookup->piece;
+	read->call.from_mirror = from_mirror;
+	question_post(blobs, &read->question, &cond);
+	err = await(&read->question, &cond,
+		    env_now_ms(blobs->env) + blobs->options.read_hedge_ms);
+	if (err == ERR_OK) {
+		note_entry(lookup, &read->call.entry);
+		if (read->call.record != NULL)
+			err = take(lookup, &read->call.record);
+	} else if (err != ERR_NOTFOUND && err != ERR_CORRUPT) {
+		lookup->silent |= 1u << member;
+	}
+	lookup->damaged |= err == ERR_CORRUPT;
+	if (err != ERR_OK)
+		lookup->tried |= 1u << member;
+	question_release(&read->question);
+	return err;
+}
+
+/* ---- decoding ---- */
+
+struct range_question {
+	struct question question;
+	struct set_range_call call;
+};
+
+static void drop_range(struct question *question)
+{
+	struct range_question *range = (struct range_question *)question;
+
+	shared_release(&range->call.bytes);
+	memory_free(range);
+}
+
+struct degraded {
+	struct lookup *lookup;
+	struct cond cond;
+	struct range_question *ranges[PROFILE_MEMBER_MAX]; /* by member */
+};
+
+static struct range_question *ask_range(struct degraded *degraded, unsigned member,
+					struct hash128 seal)
+{
+	const struct lookup *lookup = degraded->lookup;
+	struct range_question *range = memory_allocate(sizeof(*range));
+
+	if (range == NULL)
+		return NULL;
+	range->question.call = &range->call.wire;
+	range->question.drop = drop_range;
+	range->call.wire.operation = SET_RANGE;
+	range->call.wire.volume = lookup->volumes[member];
+	range->call.set = lookup->set;
+	range->call.seal = seal;
+	range->call.offset = lookup->entry.offset;
+	range->call.size = (uint32_t)record_size(lookup->entry.payload_size);
+	question_post(lookup->blobs, &range->question, &degraded->cond);
+	return range;
+}
+
+/* The members that sent their range so far, in order. */
+static size_t arrived(const struct degraded *degraded, uint8_t *members, bool *pending)
+{
+	size_t count = 0;
+
+	*pending = false;
+	for (uint8_t i = 0; i < PROFILE_MEMBER_MAX; i++) {
+		const struct range_question *range = degraded->ranges[i];
+
+		if (range == NULL)
+			continue;
+		*pending |= !range->question.answered;
+		if (range->question.answered && range->call.wire.err == ERR_OK)
+			members[count++] = i;
+	}
+	return count;
+}
+
+static enum err decode_from(struct degraded *degraded, const uint8_t *from)
+{
+	struct lookup *lookup = degraded->lookup;
+	const uint8_t *source[PROFILE_MEMBER_MAX];
+	struct shared *record =
+		shared_create((size_t)record_size(lookup->entry.payload_size));
+	enum err err;
+
+	if (record == NULL)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < lookup->profile.k; i++)
+		source[i] = degraded->ranges[from[i]]->call.bytes->data;
+	err = stripe_decode(lookup->profile, lookup->entry.column, from, source, record->size,
+			    record->data);
+	if (err == ERR_OK)
+		err = take(lookup, &record);
+	shared_release(&record);
+	return err;
+}
+
+/* The next choice of k out of `count`, in lexical order of positions. */
+static bool next_choice(uint8_t *positions, size_t k, size_t count)
+{
+	for (size_t i = k; i-- > 0;) {
+		if (positions[i] + (k - i) >= count)
+			continue;
+		positions[i]++;
+		for (size_t j = i + 1; j < k; j++)
+			positions[j] = (uint8_t)(positions[j - 1] + 1);
+		return true;
+	}
+	return false;
+}
+
+/* Any of the sources may be the damaged one: tries every choice of k of them. */
+static enum err decode_any(struct degraded *degraded, const uint8_t *members, size_t count)
+{
+	size_t k = degraded->lookup->profile.k;
+	uint8_t positions[PROFILE_MEMBER_MAX], from[PROFILE_MEMBER_MAX];
+	enum err err;
+
+	for (uint8_t i = 0; i < k; i++)
+		positions[i] = i;
+	do {
+		for (size_t i = 0; i < k; i++)
+			from[i] = members[positions[i]];
+		err = decode_from(degraded, from);
+	} while (err == ERR_CORRUPT && next_choice(positions, k, count));
+	return err;
+}
+
+static WAITS enum err gather(struct degraded *degraded)
+{
+	const struct lookup *lookup = degraded->lookup;
+	uint64_t deadline_ms = env_now_ms(lookup->blobs->env) + 4 * lookup->blobs->options.hedge_ms;
+	uint8_t members[PROFILE_MEMBER_MAX];
+	bool pending;
+
+	for (;;) {
+		size_t count = arrived(degraded, members, &pending);
+		enum err err = ERR_UNAVAILABLE;
+
+		if (count >= lookup->profile.k)
+			err = decode_any(degraded, members, count);
+		if (err == ERR_OK || err == ERR_NOMEM || !pending)
+			return err;
+		err = cond_wait(&degraded->cond, deadline_ms);
+		if (err != ERR_OK)
+			return err == ERR_TIMEOUT ? ERR_UNAVAILABLE : err;
+	}
+}
+
+/* The seal under which its columns may be combined. */
+static WAITS enum err find_seal(struct lookup *lookup, struct hash128 *out)
+{
+	enum err err = ERR_UNAVAILABLE;
+
+	for (unsigned i = 0; i < profile_members(lookup->profile); i++) {
+		struct set_ask_call *call;
+		const struct directory_record *record =
+			directory_store_get(lookup->blobs->directory, lookup->set);
+
+		if (id128_is_zero(lookup->volumes[i]) || (lookup->silent >> i & 1) != 0)
+			continue;
+		call = memory_allocate(sizeof(*call));
+		if (call == NULL)
+			return ERR_NOMEM;
+		call->wire.operation = SET_ASK;
+		call->wire.volume = lookup->volumes[i];
+		call->set = lookup->set;
+		call->uuid = record != NULL ? record->birth.uuid : ID128_ZERO;
+		err = wire_wait(lookup->blobs->wire, &call->wire);
+		if (err == ERR_OK && !call->answer.sealed)
+			err = ERR_STALE;
+		if (err == ERR_OK)
+			*out = call->answer.certificate.seal;
+		memory_free(call);
+		if (err == ERR_OK)
+			return ERR_OK;
+	}
+	return err;
+}
+
+static WAITS enum err decode(struct lookup *lookup)
+{
+	struct degraded degraded = {.lookup = lookup};
+	struct hash128 seal;
+	enum err err = find_seal(lookup, &seal);
+
+	if (err != ERR_OK)
+		return err == ERR_STALE ? ERR_UNAVAILABLE : err;
+	for (unsigned i = 0; i < profile_members(lookup->profile); i++)
+		if (i != lookup->entry.column && !id128_is_zero(lookup->volumes[i]))
+			degraded.ranges[i] = ask_range(&degraded, i, seal);
+	err = gather(&degraded);
+	for (unsigned i = 0; i < PROFILE_MEMBER_MAX; i++)
+		if (degraded.ranges[i] != NULL)
+			question_release(&degraded.ranges[i]->question);
+	if (err == ERR_OK)
+		lookup->blobs->degraded_reads++;
+	return err;
+}
+
+/* ---- one set ---- */
+
+/* From the column itself: by preference, then by whatever index names it. */
+static WAITS void read_directly(struct lookup *lookup)
+{
+	unsigned members = profile_members(lookup->profile), first;
+
+	first = open_set_preferred_column(lookup->id, lookup->piece, lookup->profile.k);
+	(void)!ask_member(lookup, first, false);
+	/* Parity members know all columns, so they come before the other data columns. */
+	for (unsigned i = members; i-- > 0 && lookup->found == NULL && !lookup->located;)
+		if (i != first)
+			(void)!ask_member(lookup, i, false);
+	if (lookup->found == NULL && lookup->located &&
+	    (lookup->tried >> lookup->entry.column & 1) == 0)
+		(void)!ask_member(lookup, lookup->entry.column, false);
+}
+
+static WAITS void read_mirrors(struct lookup *lookup)
+{
+	unsigned members = profile_members(lookup->profile);
+
+	for (unsigned i = lookup->profile.k; i < members && lookup->found == NULL; i++)
+		(void)!ask_member(lookup, i, true);
+	lookup->blobs->mirror_reads += lookup->found != NULL;
+}
+
+static bool load_set(struct lookup *lookup)
+{
+	const struct directory_record *record =
+		directory_store_get(lookup->blobs->directory, lookup->set);
+	struct id128 tags[PROFILE_MEMBER_MAX];
+
+	if (record == NULL || !record->born || record->placements.count == 0)
+		return false;
+	lookup->profile = record->birth.profile;
+	set_members(record, lookup->volumes, tags);
+	return true;
+}
+
+/* ERR_NOTFOUND: all its members answered, and none has it. */
+static WAITS enum err read_in_set(struct lookup *lookup)
+{
+	enum err err = ERR_NOTFOUND;
+
+	if (!load_set(lookup))
+		return ERR_NOTFOUND;
+	read_directly(lookup);
+	if (lookup->found == NULL && (lookup->silent != 0 || lookup->located || lookup->damaged))
+		read_mirrors(lookup);
+	if (lookup->found == NULL && lookup->located)
+		err = decode(lookup);
+	if (lookup->found != NULL)
+		return ERR_OK;
+	if (task_canceled())
+		return ERR_CANCELED;
+	if (lookup->damaged)
+		return ERR_CORRUPT;
+	return lookup->silent != 0 && err == ERR_NOTFOUND ? ERR_UNAVAILABLE : err;
+}
+
+/* ---- through the successors ---- */
+
+/* What is worse news: what could not be asked hides more than what is known to be bad. */
+static enum err worse(enum err a, enum err b)
+{
+	static const enum err order[] = {ERR_CANCELED, ERR_NOMEM, ERR_UNAVAILABLE, ERR_CORRUPT};
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		if (a == order[i] || b == order[i])
+			return order[i];
+	return a != ERR_NOTFOUND ? a : b;
+}
+
+static WAITS enum err read_piece(struct blobs *blobs, uint64_t set, struct id128 id,
+				 uint32_t piece, int depth, struct shared **out)
+{
+	struct lookup lookup = {.blobs = blobs, .set = set, .id = id, .piece = piece};
+	enum err err = read_in_set(&lookup);
+
+	if (err == ERR_OK) {
+		*out = lookup.found;
+		return ERR_OK;
+	}
+	for (uint32_t i = 0; depth < SUCCESSOR_DEPTH_MAX && err != ERR_CANCELED; i++) {
+		/* Looked up anew each time: it may have changed while a successor was asked. */
+		const struct directory_record *record = directory_store_get(blobs->directory, set);
+		enum err other;
+
+		if (record == NULL || i >= record->successors.count)
+			break;
+		other = read_piece(blobs, directory_get_successor(record, i), id, piece, depth + 1,
+				   out);
+		if (other == ERR_OK)
+			return ERR_OK;
+		err = worse(err, other);
+	}
+	return err;
+}
+
+/*
+ * A set may be evacuated, or its columns be sealed, between two questions about it; and another
+ * node may have told the directory. So what fails is tried once more against what is known then.
+ */
+static WAITS enum err find_piece(struct blobs *blobs, uint64_t set, struct id128 id,
+				 uint32_t piece, struct shared **out)
+{
+	uint64_t version = directory_store_version(blobs->directory);
+	enum err err = read_piece(blobs, set, id, piece, 0, out);
+	bool complete;
+
+	if (err == ERR_OK || err == ERR_CANCELED || err == ERR_NOMEM)
+		return err;
+	if (directory_store_version(blobs->directory) == version &&
+	    directory_store_refresh(blobs->directory, &complete) == ERR_CANCELED)
+		return ERR_CANCELED;
+	return read_piece(blobs, set, id, piece, 0, out);
+}
+
+/* ---- blobs ---- */
+
+static WAITS enum err append_piece(struct blobs *blobs, const struct blob_ref *ref, uint64_t set,
+				   uint32_t piece, uint64_t from, uint64_t to, struct buf *out)
+{
+	struct shared *record = NULL;
+	struct bytes payload;
+	uint64_t start = (uint64_t)piece * PIECE_SIZE;
+	enum err err = find_piece(blobs, set, ref->id, piece, &record);
+
+	if (err != ERR_OK)
+		return err;
+	payload = bytes_slice(shared_bytes(record), RECORD_HEADER_SIZE,
+			      load_u32(record->data + 8));
+	/* Every piece but the last is whole, so a short one in the middle is another blob's. */
+	if (from < start || to - start > payload.size) {
+		err = ERR_CORRUPT;
+	} else {
+		buf_put_bytes(out, bytes_slice(payload, (size_t)(from - start),
+					       (size_t)(to - from)));
+		err = out->err;
+	}
+	shared_release(&record);
+	return err;
+}
+
+static const struct blob_extent *extent_of(const struct blob_ref *ref, uint32_t piece)
+{
+	for (uint32_t i = 0; i < ref->extent_count; i++) {
+		const struct blob_extent *extent = &ref->extents[i];
+
+		if (piece >= extent->first_piece &&
+		    piece - extent->first_piece < extent->piece_count)
+			return extent;
+	}
+	return NULL;
+}
+
+enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset, uint64_t size,
+		   struct buf *out)
+{
+	uint64_t end;
+	enum err err = ERR_OK;
+
+	if (offset > ref->size || size > ref->size - offset)
+		return ERR_INVALID;
+	blobs->read_count++;
+	end = offset + size;
+	while (err == ERR_OK && offset < end) {
+		uint32_t piece = (uint32_t)(offset / PIECE_SIZE);
+		uint64_t piece_end = ((uint64_t)piece + 1) * PIECE_SIZE;
+		const struct blob_extent *extent = extent_of(ref, piece);
+
+		if (extent == NULL)
+			return ERR_CORRUPT;
+		if (piece_end > end)
+			piece_end = end;
+		err = append_piece(blobs, ref, extent->set, piece, offset, piece_end, out);
+		offset = piece_end;
+	}
+	return err;
+}
+
+uint64_t blob_read_count(const struct blobs *blobs)
+{
+	return blobs->read_count;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "engine/base/memory.h"
+#include "engine/set/blobs_private.h"
+
+#define RETRY_MS 5000u
+
+/* ---- what has to be finished ---- */
+
+static bool is_live(const struct blobs *blobs, struct id128 volume)
+{
+	const struct layout_volume *found = layout_find(blobs->options.layout, volume);
+
+	return found != NULL && !found->failed;
+}
+
+/* Sealed, but a member that lives has not heard of it; or removed, but not everywhere. */
+static bool has_unfinished_member(const struct blobs *blobs, const struct directory_record *record)
+{
+	for (uint32_t i = 0; i < record->placements.count; i++) {
+		struct directory_placement placement;
+
+		directory_get_placement(record, i, &placement);
+		if (is_live(blobs, placement.volume) &&
+		    ((placement.seal.low | placement.seal.high) == 0 ||
+		     record->successors.count != 0))
+			return true;
+	}
+	return false;
+}
+
+static bool is_finished(const struct blobs *blobs, const struct directory_record *record)
+{
+	if (!record->born || record->placements.count == 0 ||
+	    !id128_equal(record->birth.node, blobs->options.node))
+		return true;
+	if (record->seals.count == 0 && record->successors.count == 0)
+		return false;
+	return !has_unfinished_member(blobs, record);
+}
+
+static struct open_set *find_open(const struct blobs *blobs, uint64_t set)
+{
+	struct open_set *open = blobs->open_sets;
+
+	while (open != NULL && open->header.set != set)
+		open = open->next;
+	return open;
+}
+
+static bool is_in_use(const struct blobs *blobs, uint64_t set)
+{
+	const struct open_set *open = find_open(blobs, set);
+
+	return open != NULL &&
+	       (writer_uses(blobs, open) || open->finishing || open->in_flight > 0);
+}
+
+static enum err collect(const struct blobs *blobs, struct buf *out, bool *waiting)
+{
+	const struct directory_record *record;
+	size_t position = 0;
+
+	while ((record = directory_store_next(blobs->directory, &position)) != NULL) {
+		const struct open_set *open;
+
+		if (is_finished(blobs, record))
+			continue;
+		open = find_open(blobs, record->set);
+		if (!is_in_use(blobs, record->set))
+			buf_put_u64(out, record->set);
+		else if (!writer_uses(blobs, open))
+			*waiting = true;
+	}
+	return out->err;
+}
+
+/* ---- finishing ---- */
+
+static WAITS enum err finish_one(struct blobs *blobs, uint64_t set)
+{
+	struct open_set *open = find_open(blobs, set);
+	enum err err;
+
+	if (is_in_use(blobs, set))
+		return ERR_OK;
+	if (open != NULL)
+		open->finishing = true;
+	err = finish_set(blobs, set);
+	if (open != NULL)
+		open_set_destroy(&open);
+	if (err != ERR_OK && err != ERR_CANCELED)
+		env_log(blobs->env, "event=set-not-finished set=%016llx err=%s",
+			(unsigned long long)set, err_name(err));
+	return err;
+}
+
+/* One pass over all. *left: some could not be finished now. */
+static WAITS enum err pass(struct blobs *blobs, bool *left)
+{
+	struct buf sets = {0};
+	enum err err;
+
+	*left = false;
+	err = collect(blobs, &sets, left);
+	for (size_t at = 0; err == ERR_OK && at < sets.size; at += 8) {
+		err = finish_one(blobs, load_u64(sets.data + at));
+		if (err != ERR_OK && err != ERR_CANCELED) {
+			*left = true;
+			err = ERR_OK;
+		}
+		if (blobs->closing)
+			err = ERR_CANCELED;
+	}
+	buf_finish(&sets);
+	return err;
+}
+
+enum err recovery_run(struct blobs *blobs)
+{
+	bool left = true;
+	enum err err = ERR_OK;
+
+	while (blobs->recovering) {
+		err = cond_wait(&blobs->recovered, TASK_FOREVER);
+		if (err != ERR_OK)
+			return err;
+	}
+	blobs->recovering = true;
+	do {
+		blobs->recover_again = false;
+		err = pass(blobs, &left);
+	} while (err == ERR_OK && blobs->recover_again);
+	blobs->recovering = false;
+	cond_broadcast(&blobs->recovered);
+	return err == ERR_OK && left ? ERR_UNAVAILABLE : err;
+}
+
+static void run_recovery(void *argument)
+{
+	struct blobs *blobs = argument;
+	enum err err = recovery_run(blobs);
+
+	if (err != ERR_OK && err != ERR_CANCELED && !blobs->closing)
+		recovery_kick_later(blobs, RETRY_MS);
+	group_leave(&blobs->tasks);
+}
+
+void recovery_kick(struct blobs *blobs)
+{
+	if (blobs->closing)
+		return;
+	blobs->recover_again = true;
+	if (blobs->recovering || blobs->options.passive)
+		return;
+	group_enter(&blobs->tasks);
+	if (task_spawn(blobs->sched, "set-recovery", run_recovery, blobs, NULL) != ERR_OK) {
+		group_leave(&blobs->tasks);
+		recovery_kick_later(blobs, RETRY_MS);
+	}
+}
+
+static void kick_again(struct env_timer *timer)
+{
+	recovery_kick(timer->context);
+}
+
+void recovery_kick_later(struct blobs *blobs, uint64_t delay_ms)
+{
+	blobs->recovery_timer.fire = kick_again;
+	blobs->recovery_timer.context = blobs;
+	env_timer_start(blobs->env, &blobs->recovery_timer, delay_ms);
+}

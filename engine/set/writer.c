@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/memory.h"
+#include "engine/set/blobs_private.h"
+
+#define OPEN_ATTEMPTS 3
+#define SUSPECT_SLOW_MS 30000u
+#define HEDGE_STEPS 4u
+
+static void kick_opener(struct blobs *blobs);
+static void arm(struct blobs *blobs);
+
+/* ---- suspects ---- */
+
+void writer_suspect(struct blobs *blobs, struct id128 volume, uint64_t duration_ms)
+{
+	struct suspect *oldest = &blobs->writer.suspects[0];
+
+	for (size_t i = 0; i < SUSPECT_MAX; i++) {
+		struct suspect *suspect = &blobs->writer.suspects[i];
+
+		if (id128_equal(suspect->volume, volume)) {
+			oldest = suspect;
+			break;
+		}
+		if (suspect->until_ms < oldest->until_ms)
+			oldest = suspect;
+	}
+	oldest->volume = volume;
+	oldest->until_ms = env_now_ms(blobs->env) + duration_ms;
+}
+
+bool writer_is_suspect(const struct blobs *blobs, struct id128 volume)
+{
+	for (size_t i = 0; i < SUSPECT_MAX; i++)
+		if (id128_equal(blobs->writer.suspects[i].volume, volume))
+			return blobs->writer.suspects[i].until_ms > env_now_ms(blobs->env);
+	return false;
+}
+
+struct profile writer_profile(const struct blobs *blobs)
+{
+	struct layout usable;
+	struct profile profile = {0, 0};
+
+	if (open_set_usable_layout(blobs, true, &usable) == ERR_OK)
+		profile = layout_profile(&usable);
+	layout_finish(&usable);
+	if (profile.k == 0 && open_set_usable_layout(blobs, false, &usable) == ERR_OK)
+		profile = layout_profile(&usable);
+	layout_finish(&usable);
+	return profile;
+}
+
+/* ---- which set ---- */
+
+bool writer_uses(const struct blobs *blobs, const struct open_set *set)
+{
+	return set == blobs->writer.current || set == blobs->writer.spare;
+}
+
+/* The set serves no longer; the spare steps in. */
+static void leave_set(struct blobs *blobs, struct open_set *set)
+{
+	struct writer *writer = &blobs->writer;
+
+	if (writer->current == set) {
+		writer->current = writer->spare;
+		writer->spare = NULL;
+	} else if (writer->spare == set) {
+		writer->spare = NULL;
+	}
+}
+
+void writer_set_broken(struct blobs *blobs, struct open_set *set)
+{
+	leave_set(blobs, set);
+	recovery_kick(blobs);
+}
+
+void writer_retire(struct blobs *blobs)
+{
+	struct writer *writer = &blobs->writer;
+
+	while (writer->current != NULL) {
+		struct open_set *set = writer->current;
+
+		leave_set(blobs, set);
+		open_set_close(set);
+	}
+}
+
+static void enqueue(struct writer *writer, struct put *put)
+{
+	put->next = NULL;
+	if (writer->waiting_first == NULL)
+		writer->waiting_first = put;
+	else
+		writer->waiting_last->next = put;
+	writer->waiting_last = put;
+}
+
+static struct put *dequeue(struct writer *writer)
+{
+	struct put *put = writer->waiting_first;
+
+	if (put != NULL)
+		writer->waiting_first = put->next;
+	return put;
+}
+
+void writer_cancel(struct blobs *blobs, struct put *put)
+{
+	struct writer *writer = &blobs->writer;
+	struct put *before = NULL;
+
+	for (struct put *at = writer->waiting_first; at != NULL; before = at, at = at->next) {
+		if (at != put)
+			continue;
+		if (before == NULL)
+			writer->waiting_first = put->next;
+		else
+			before->next = put->next;
+		if (writer->waiting_last == put)
+			writer->waiting_last = before;
+		return;
+	}
+}
+
+static bool wants_spare(const struct writer *writer)
+{
+	const struct open_set *set = writer->current;
+	uint64_t most = 0;
+
+	if (set == NULL || writer->spare != NULL)
+		return false;
+	for (size_t i = 0; i < set->header.profile.k; i++)
+		if (set->machine.columns[i].end > most)
+			most = set->machine.columns[i].end;
+	return most >= set->header.capacity / 2;
+}
+
+void writer_put(struct blobs *blobs, struct put *put)
+{
+	struct writer *writer = &blobs->writer;
+	enum err err;
+
+	if (blobs->closing) {
+		put->done(put, ERR_CANCELED);
+		return;
+	}
+	while (writer->current != NULL && !open_set_takes(writer->current, put)) {
+		struct open_set *full = writer->current;
+
+		leave_set(blobs, full);
+		open_set_close(full);
+		if (full->in_flight == 0)
+			recovery_kick(blobs);
+	}
+	if (writer->current == NULL) {
+		enqueue(writer, put);
+		kick_opener(blobs);
+		return;
+	}
+	err = open_set_put(writer->current, open_set_column(writer->current, put), put);
+	if (err != ERR_OK) {
+		put->done(put, err);
+		return;
+	}
+	if (wants_spare(writer))
+		kick_opener(blobs);
+	arm(blobs);
+}
+
+/* ---- opening ---- */
+
+/* A volume that fails is suspect after the first attempt, so that the next one does without. */
+static WAITS enum err open_one(struct blobs *blobs, struct open_set **out)
+{
+	enum err err = ERR_UNAVAILABLE;
+
+	for (int i = 0; i < OPEN_ATTEMPTS; i++) {
+		err = open_set_create(blobs, NULL, 0, blobs->options.column_size, out);
+		if (err == ERR_OK || err == ERR_CANCELED)
+			break;
+	}
+	return err;
+}
+
+static void fail_waiting(struct blobs *blobs, enum err err)
+{
+	struct put *put;
+
+	while ((put = dequeue(&blobs->writer)) != NULL)
+		put->done(put, err);
+}
+
+static void flush_waiting(struct blobs *blobs)
+{
+	struct writer *writer = &blobs->writer;
+	struct put *last = writer->waiting_last, *put;
+
+	/* What comes back into the queue meanwhile waits for the next set. */
+	while (writer->current != NULL && (put = dequeue(writer)) != NULL) {
+		writer_put(blobs, put);
+		if (put == last)
+			break;
+	}
+}
+
+static void take_opened(struct blobs *blobs, struct open_set *set)
+{
+	struct writer *writer = &blobs->writer;
+
+	if (writer->current == NULL)
+		writer->current = set;
+	else if (writer->spare == NULL)
+		writer->spare = set;
+	else
+		open_set_close(set);
+}
+
+static void run_opener(void *argument)
+{
+	struct blobs *blobs = argument;
+	struct writer *writer = &blobs->writer;
+
+	while (!blobs->closing && (writer->current == NULL || wants_spare(writer))) {
+		struct open_set *set = NULL;
+		enum err err = open_one(blobs, &set);
+
+		if (err != ERR_OK) {
+			env_log(blobs->env, "event=set-not-opened err=%s", err_name(err));
+			if (writer->current == NULL)
+				fail_waiting(blobs, err == ERR_NOSPACE || err == ERR_CANCELED
+							    ? err
+							    : ERR_UNAVAILABLE);
+			break;
+		}
+		take_opened(blobs, set);
+		flush_waiting(blobs);
+	}
+	writer->opening = false;
+	if (blobs->closing)
+		fail_waiting(blobs, ERR_CANCELED);
+	/* Somebody may have come to wait after the last look. */
+	else if (writer->waiting_first != NULL)
+		kick_opener(blobs);
+	group_leave(&blobs->tasks);
+}
+
+static void kick_opener(struct blobs *blobs)
+{
+	enum err err;
+
+	if (blobs->writer.opening || blobs->closing)
+		return;
+	group_enter(&blobs->tasks);
+	blobs->writer.opening = true;
+	err = task_spawn(blobs->sched, "set-opener", run_opener, blobs, NULL);
+	if (err != ERR_OK) {
+		blobs->writer.opening = false;
+		group_leave(&blobs->tasks);
+		fail_waiting(blobs, err);
+	}
+}
+
+/* ---- time ---- */
+
+/* The members that have not synced what the others have. */
+static uint32_t slow_members(const struct open_set *set)
+{
+	const struct set_writer *machine = &set->machine;
+	uint32_t slow = 0;
+
+	for (uint8_t column = 0; column < set->header.profile.k; column++) {
+		if (set->first[column] == NULL)
+			continue;
+		for (unsigned i = 0; i < profile_members(set->header.profile); i++) {
+			bool holds = i == column || i >= set->header.profile.k;
+
+			if (holds && machine->synced[i][column] < set->first[column]->end)
+				slow |= 1u << i;
+		}
+	}
+	return slow;
+}
+
+/* Whether a set could be opened without these members. */
+static bool can_avoid(struct blobs *blobs, const struct open_set *set, uint32_t slow)
+{
+	struct layout usable;
+	bool possible = false;
+
+	if (open_set_usable_layout(blobs, true, &usable) == ERR_OK) {
+		for (unsigned i = 0; i < profile_members(set->header.profile); i++) {
+			struct layout_volume *volume =
+				layout_find(&usable, set->header.members[i]);
+
+			if (volume != NULL && (slow >> i & 1) != 0)
+				volume->failed = true;
+		}
+		possible = layout_profile(&usable).k != 0;
+	}
+	layout_finish(&usable);
+	return possible;
+}
+
+static void hedge(struct blobs *blobs, struct open_set *set)
+{
+	uint32_t slow = slow_members(set);
+
+	if (!can_avoid(blobs, set, slow))
+		return;
+	for (unsigned i = 0; i < profile_members(set->header.profile); i++)
+		if ((slow >> i & 1) != 0)
+			writer_suspect(blobs, set->header.members[i], SUSPECT_SLOW_MS);
+	env_log(blobs->env, "event=set-paused set=%016llx slow=%x",
+		(unsigned long long)set->header.set, slow);
+	leave_set(blobs, set);
+	open_set_pause(set);
+}
+
+static void tick(struct env_timer *timer)
+{
+	struct blobs *blobs = timer->context;
+	uint64_t now = env_now_ms(blobs->env);
+	struct open_set *set = blobs->writer.current;
+	uint64_t oldest;
+
+	if (blobs->closing || set == NULL)
+		return;
+	oldest = open_set_oldest_ms(set);
+	if (oldest != UINT64_MAX && now - oldest >= blobs->options.hedge_ms) {
+		hedge(blobs, set);
+	} else if (!open_set_is_empty(set) && now - set->opened_ms >= blobs->options.idle_ms) {
+		leave_set(blobs, set);
+		open_set_close(set);
+		recovery_kick(blobs);
+	}
+	arm(blobs);
+}
+
+static void arm(struct blobs *blobs)
+{
+	struct open_set *set = blobs->writer.current;
+	struct env_timer *timer = &blobs->writer.timer;
+	uint64_t now = env_now_ms(blobs->env), idle_at;
+
+	if (timer->armed || set == NULL || blobs->closing)
+		return;
+	idle_at = set->opened_ms + blobs->options.idle_ms;
+	if (open_set_oldest_ms(set) != UINT64_MAX)
+		env_timer_start(blobs->env, timer, blobs->options.hedge_ms / HEDGE_STEPS + 1);
+	else if (!open_set_is_empty(set))
+		env_timer_start(blobs->env, timer, idle_at > now ? idle_at - now : 1);
+}
+
+/* ---- life ---- */
+
+void writer_start(struct blobs *blobs)
+{
+	blobs->writer.timer.fire = tick;
+	blobs->writer.timer.context = blobs;
+	if (!blobs->options.passive)
+		kick_opener(blobs);
+}
+
+void writer_stop(struct blobs *blobs)
+{
+	env_timer_stop(blobs->env, &blobs->writer.timer);
+	fail_waiting(blobs, ERR_CANCELED);
+}
