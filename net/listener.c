@@ -33,7 +33,9 @@ struct listener {
 	int descriptor;			 /* -1: closed */
 	struct loop_watch *watch;
 	struct env_timer retry;
+	bool draining;
 	size_t connection_count;
+	struct connection *connections;
 	struct map peers; /* socket_address_peer_key() -> struct peer */
 	dev_t device;	  /* of the unix socket's file, to remove no other */
 	ino_t inode;
@@ -49,6 +51,7 @@ struct connection {
 	struct listener *listener;
 	struct stream *stream;
 	struct peer *peer; /* NULL: not counted */
+	struct connection *previous, *next;
 };
 
 /* ---- limits ---- */
@@ -104,7 +107,10 @@ static void watch_if_wanted(struct listener *listener)
 		return;
 	loop_watch_set(
 		listener->watch,
-		wait_in_queue || listener->retry.armed || listener->env->stopped ? 0 : LOOP_READ);
+		wait_in_queue || listener->retry.armed || listener->draining ||
+				listener->env->stopped
+			? 0
+			: LOOP_READ);
 }
 
 /* ---- life ---- */
@@ -123,6 +129,12 @@ static void connection_ended(void *context)
 	struct connection *connection = context;
 	struct listener *listener = connection->listener;
 
+	if (connection->previous != NULL)
+		connection->previous->next = connection->next;
+	else
+		listener->connections = connection->next;
+	if (connection->next != NULL)
+		connection->next->previous = connection->previous;
 	listener->connection_count--;
 	peer_leave(listener, connection->peer);
 	memory_free(connection);
@@ -202,7 +214,11 @@ static enum err take_connection(struct listener *listener, int descriptor,
 		close(descriptor);
 		return ERR_NOMEM;
 	}
-	*connection = (struct connection){.listener = listener, .peer = peer};
+	*connection = (struct connection){
+		.listener = listener, .peer = peer, .next = listener->connections};
+	if (connection->next != NULL)
+		connection->next->previous = connection;
+	listener->connections = connection;
 	listener->connection_count++;
 	stream_tune_socket(descriptor, address);
 	return spawn_connection(listener, connection, descriptor, address);
@@ -423,6 +439,22 @@ void listener_close(struct listener **listener_pointer)
 size_t listener_connections(const struct listener *listener)
 {
 	return listener->connection_count;
+}
+
+void listener_drain(struct listener *listener)
+{
+	listener->draining = true;
+	watch_if_wanted(listener);
+	for (struct connection *connection = listener->connections; connection != NULL;
+	     connection = connection->next)
+		stream_end_input(connection->stream);
+}
+
+void listener_abort(struct listener *listener)
+{
+	for (struct connection *connection = listener->connections; connection != NULL;
+	     connection = connection->next)
+		stream_abort(connection->stream);
 }
 
 unsigned listener_port(const struct listener *listener)

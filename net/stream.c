@@ -288,6 +288,16 @@ void stream_abort(struct stream *stream)
 	cond_broadcast(&stream->writing.changed);
 }
 
+void stream_end_input(struct stream *stream)
+{
+	if (stream->reading.err == ERR_OK)
+		stream->reading.err = ERR_CANCELED;
+	if (stream->park.wake != NULL)
+		park_end_soon(stream);
+	else
+		cond_broadcast(&stream->reading.changed);
+}
+
 /* ---- input ---- */
 
 static size_t unread(const struct stream *stream)
@@ -740,4 +750,21 @@ bool stream_is_local(const struct stream *stream)
 const char *stream_peer(const struct stream *stream)
 {
 	return stream->peer;
+}
+
+enum err stream_peer_user(const struct stream *stream, uint32_t *user_id)
+{
+	struct ucred credentials;
+	socklen_t size = sizeof(credentials);
+	struct sockaddr_storage own;
+	socklen_t own_size = sizeof(own);
+
+	if (getsockname(stream->descriptor, (struct sockaddr *)&own, &own_size) != 0)
+		return err_from_errno(errno);
+	if (own.ss_family != AF_UNIX)
+		return ERR_NOTFOUND;
+	if (getsockopt(stream->descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
+		return err_from_errno(errno);
+	*user_id = credentials.uid;
+	return ERR_OK;
 }

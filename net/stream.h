@@ -43,6 +43,11 @@ WAITS void stream_close(struct stream **stream);
  * owner still calls stream_close().
  */
 void stream_abort(struct stream *stream);
+/*
+ * Ends the reading side, from anywhere: what has arrived can still be consumed, further fills
+ * return ERR_CANCELED, a parked stream wakes. Writing goes on.
+ */
+void stream_end_input(struct stream *stream);
 
 /* Unconsumed input; borrowed until the next fill, consume or park. */
 struct bytes stream_input(const struct stream *stream);
@@ -77,6 +82,8 @@ bool stream_is_tls(const struct stream *stream);
 bool stream_is_local(const struct stream *stream);
 /* "127.0.0.1" or "unix"; for logs and limits. Static with the stream. */
 const char *stream_peer(const struct stream *stream);
+/* Who connected to a unix socket, as the kernel knows it. ERR_NOTFOUND: not a unix socket. */
+MUST_USE enum err stream_peer_user(const struct stream *stream, uint32_t *user_id);
 /* Wipes buffered plaintext as it is consumed from now on (passwords). */
 void stream_set_secret(struct stream *stream, bool secret);
 
@@ -110,6 +117,10 @@ MUST_USE enum err listener_open(struct sched *sched, const struct listener_optio
 /* Stops accepting; connections live on. */
 void listener_close(struct listener **listener);
 size_t listener_connections(const struct listener *listener);
+/* Accepts no more, and ends the input of every connection: what was asked is still answered. */
+void listener_drain(struct listener *listener);
+/* Aborts every connection. */
+void listener_abort(struct listener *listener);
 /* The port bound, for port 0 in tests. */
 unsigned listener_port(const struct listener *listener);
 
