@@ -246,11 +246,12 @@ struct slot_keys {
 static void slot_keys_derive(const uint8_t *slot, struct id128 cluster, struct id128 account,
 			     const uint8_t root[KEY_SIZE], struct slot_keys *out)
 {
-	struct bytes associated = bytes_make(out->associated, ASSOCIATED_SIZE);
+	struct bytes associated;
 
 	memcpy(out->associated, cluster.octets, 16);
 	memcpy(out->associated + 16, account.octets, 16);
 	memcpy(out->associated + 32, slot, BOUND_SIZE);
+	associated = bytes_make(out->associated, ASSOCIATED_SIZE);
 	kdf_octets(root, "aerostore slot encryption", associated, out->encryption);
 	kdf_octets(root, "aerostore slot commitment", associated, out->commitment);
 }

@@ -3,6 +3,7 @@
 
 #include "engine/crypto/sealed.h"
 #include "engine/crypto/slot.h"
+#include "tests/sim/sim_task.h"
 #include "tests/support/residue.h"
 #include "tests/support/unit_env.h"
 
@@ -360,6 +361,37 @@ static void test_commitment(void **state)
 	buf_finish(&slot);
 }
 
+/* In a task, Argon2 is a job; a task that is canceled does not take it for a wrong password. */
+static void open_in_task(void *argument)
+{
+	const struct buf *slot = argument;
+	uint64_t runs = slot_argon2_count();
+	struct key *opened;
+
+	assert_ok(open_with(slot, bytes_string("a password")));
+	assert_int_equal(open_with(slot, bytes_string("wrong")), ERR_AUTH);
+	assert_true(slot_argon2_count() == runs + 2);
+	task_cancel(task_current());
+	assert_int_equal(slot_open(bytes_of_buf(slot), cluster, account, bytes_string("a password"),
+				   &opened),
+			 ERR_CANCELED);
+	assert_int_equal(slot_open_nothing(&password_slot.parameters, bytes_string("wrong"),
+					   bytes_string("salt")),
+			 ERR_CANCELED);
+}
+
+static void test_in_a_task(void **state)
+{
+	struct sim *sim = sim_simple();
+	struct buf slot = {0};
+
+	(void)state;
+	assert_ok(create(&password_slot, bytes_string("a password"), &slot));
+	assert_ok(sim_run_task(sim, open_in_task, &slot));
+	sim_finish(&sim);
+	buf_finish(&slot);
+}
+
 /* ---- text forms ---- */
 
 static void assert_normal(const char *typed, const char *expected)
@@ -537,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_parameters_out_of_range_do_no_work),
 		cmocka_unit_test(test_nobody_costs_the_same),
 		cmocka_unit_test(test_commitment),
+		cmocka_unit_test(test_in_a_task),
 		cmocka_unit_test(test_normal_forms),
 		cmocka_unit_test(test_checksum),
 		cmocka_unit_test(test_generated_secrets),
