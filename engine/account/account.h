@@ -10,9 +10,26 @@
  * keys and slots, with a counter that only grows. A record that does not verify
  * along this chain is ignored and logged, so a lying store cannot plant an
  * account, a slot or a delivery key. Merging is by counter, then by digest.
+ * The bytes of records: engine/account/statement.h.
  *
  * A pure state: account_table_apply() takes records in any order, any number of
  * times, with one result. I/O is the caller's (engine/account/accounts.h).
+ *
+ * INV, merging. For each signer the table keeps the greatest key record and the
+ * greatest slots record, for each account the greatest birth and status, where
+ * greater means (counter or time, digest of the record), and a deletion above
+ * every other status. The state is a function of these maxima alone: from the
+ * birth's identity the greatest key record of each identity names the next one,
+ * as long as counters grow. What is off this chain is kept aside, because its
+ * predecessor may be missing: at most ACCOUNT_PARKED_MAX signers an account and
+ * TABLE_PARKED_MAX in all; above these the order can matter, and the caller
+ * tries again.
+ *
+ * Not protected: whoever holds an identity's secret, be it an old one, can sign a
+ * key record with a higher counter and so take the chain over from that point.
+ *
+ * Two live accounts with one address (created on two sides of a cut): the older
+ * birth has it, then the smaller id; the other is found by id only.
  */
 #ifndef AEROSTORE_ENGINE_ACCOUNT_ACCOUNT_H
 #define AEROSTORE_ENGINE_ACCOUNT_ACCOUNT_H
@@ -22,12 +39,14 @@
 
 #define ACCOUNT_SLOT_MAX 64u
 #define ADDRESS_MAX 320u
+#define ACCOUNT_PARKED_MAX 16u
+#define TABLE_PARKED_MAX 1024u
 
 enum account_status { ACCOUNT_ACTIVE = 1, ACCOUNT_DISABLED = 2, ACCOUNT_DELETED = 3 };
 
 struct account_slot {
 	struct slot_info info;
-	struct buf encoded;
+	struct bytes encoded; /* within the record that it came in */
 };
 
 /* As merged so far. Borrowed from the table; valid until the next apply. */
@@ -36,13 +55,14 @@ struct account_record {
 	struct id128 tag;     /* pseudonym in record headers */
 	struct id128 stream;  /* its journal stream */
 	char address[ADDRESS_MAX + 1]; /* normalised */
-	enum account_status status;
+	enum account_status status; /* what it forbids is the caller's business */
+	uint64_t status_ms;	    /* of the record that set it; 0: none did */
 	uint8_t identity_public[PUBLIC_SIZE];
 	uint8_t delivery_public[X25519_SIZE];
 	uint64_t counter;     /* of the newest key record */
 	uint64_t created_ms;
 	bool enrolled;        /* its user has logged in; until then the operator can read */
-	struct account_slot *slots;
+	const struct account_slot *slots;
 	size_t slot_count;
 };
 
@@ -54,14 +74,16 @@ MUST_USE enum err account_table_create(struct id128 cluster,
 void account_table_destroy(struct account_table **table);
 /*
  * Merges one record. ERR_AUTH: not signed along the chain (it is kept aside when only its
- * predecessor is missing so far, and tried again later); ERR_CORRUPT; ERR_OK also when old news.
+ * predecessor is missing so far, and tried again later), or of another cluster; ERR_LIMIT: too many
+ * are kept aside; ERR_CORRUPT; ERR_NEWER; ERR_OK also when old news. ERR_NOMEM changed nothing.
  */
 MUST_USE enum err account_table_apply(struct account_table *table, struct bytes record);
+/* NULL when no account has the address, or only deleted ones. */
 const struct account_record *account_table_find(const struct account_table *table,
 						struct bytes normalised_address);
 const struct account_record *account_table_by_id(const struct account_table *table,
 						 struct id128 id);
-/* In address order; NULL at the end. */
+/* All with a birth, deleted ones too, in address order; `after` NULL: the first. NULL at the end. */
 const struct account_record *account_table_next(const struct account_table *table,
 						const struct account_record *after);
 size_t account_table_count(const struct account_table *table);
@@ -71,8 +93,10 @@ MUST_USE enum err account_table_export(const struct account_table *table,
 				       void *context);
 
 /*
- * local@domain: domain lower-case ASCII (IDNA A-labels as given), local part NFC and case-folded.
- * ERR_INVALID: not an address.
+ * local@domain, as RFC 5321 section 4.1.2 and RFC 6531 have it. The local part becomes NFC and
+ * case-folded, loses quotes it does not need, and has at most 64 octets; the domain lower-case.
+ * ERR_INVALID: not an address. Refused, too: domains that are not ASCII (give the IDNA A-label) and
+ * address literals; controls, bidirectional controls, and spaces other than a quoted " ".
  */
 MUST_USE enum err address_normalise(struct bytes address, struct buf *out);
 
@@ -89,16 +113,23 @@ struct account_keys {
 MUST_USE enum err account_keys_derive(struct key *master, struct account_keys *out);
 void account_keys_release(struct account_keys *keys);
 
-/* Appends records that together create the account; `keys` are those of a fresh master key. */
+/*
+ * Appends the record that creates the account; `keys` are those of a fresh master key. ERR_INVALID:
+ * the address is not in its normal form. Until an account has slots nobody can open it.
+ */
 MUST_USE enum err account_make_birth(struct env *env, const struct key *admin, struct id128 cluster,
 				     struct bytes normalised_address,
 				     const struct account_keys *keys, struct id128 *account_id,
 				     struct buf *record);
+/* It follows whatever set the status before, even if the clock went back. */
 MUST_USE enum err account_make_status(const struct key *admin, struct id128 cluster,
 				      const struct account_record *account,
 				      enum account_status status, uint64_t now_ms,
 				      struct buf *record);
-/* Slots replace the whole set; counter is the account's plus one. Signed by `identity`. */
+/*
+ * Slots replace the whole set; counter is the account's plus one. Signed by `identity`. ERR_LIMIT:
+ * more than ACCOUNT_SLOT_MAX; ERR_INVALID: two with one id; errors of slot_inspect().
+ */
 MUST_USE enum err account_make_slots(const struct key *identity, struct id128 cluster,
 				     struct id128 account, uint64_t counter, bool enrolled,
 				     const struct bytes *slots, size_t slot_count,
@@ -112,8 +143,10 @@ MUST_USE enum err account_make_keys(const struct key *old_identity, struct id128
 
 /*
  * Unlocking: tries the slots that the secret can open (an app password names its slot; a recovery
- * code its kind; else password and non-invitation enrolment slots). At most one Argon2 per password
- * slot tried; unknown users go through slot_open_nothing(). *slot_id is the slot that opened.
+ * code its kind; an invitation, when allowed, its); then, as for any other secret, password and
+ * non-invitation enrolment slots. At most one Argon2 per slot tried, and a failure never costs
+ * none: an account without a slot to try costs what nobody costs (slot_open_nothing()). Member
+ * slots are opened with slot_open(). ERR_AUTH: no slot opens. *slot_id is the slot that opened.
  */
 WAITS MUST_USE enum err account_unlock(struct id128 cluster, const struct account_record *account,
 				       struct bytes secret, bool allow_invitation,
