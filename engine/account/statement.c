@@ -7,22 +7,22 @@
 
 #define STATEMENT_VERSION 1u
 
-static void parse_slots(struct cursor *cursor, struct statement *statement)
+/* Damage is the cursor's to remember; only ERR_NOMEM is returned. */
+static enum err parse_slots(struct cursor *cursor, struct statement *statement)
 {
 	size_t count = cursor_u16(cursor);
 
 	if (count > ACCOUNT_SLOT_MAX)
 		cursor_fail(cursor);
 	if (cursor->err != ERR_OK || count == 0)
-		return;
+		return ERR_OK;
 	statement->slots = memory_array(count, sizeof(*statement->slots));
-	if (statement->slots == NULL) {
-		cursor->err = ERR_NOMEM;
-		return;
-	}
+	if (statement->slots == NULL)
+		return ERR_NOMEM;
 	for (size_t i = 0; i < count; i++)
 		statement->slots[i].encoded = cursor_take(cursor, cursor_u16(cursor));
 	statement->slot_count = count;
+	return ERR_OK;
 }
 
 /* Parameters that this program refuses make a slot useless, but a record no less readable. */
@@ -60,17 +60,17 @@ static void parse_status(struct cursor *cursor, struct statement *statement)
 	statement->status = status;
 }
 
-static void parse_keys(struct cursor *cursor, struct statement *statement)
+static enum err parse_keys(struct cursor *cursor, struct statement *statement)
 {
 	cursor_copy(cursor, statement->signer, PUBLIC_SIZE);
 	if (statement->type == STATEMENT_KEYS) {
 		cursor_copy(cursor, statement->identity, PUBLIC_SIZE);
 		cursor_copy(cursor, statement->delivery, X25519_SIZE);
 	}
-	parse_slots(cursor, statement);
 	/* 0 is the birth's: nothing follows it with 0. */
 	if (statement->number == 0)
 		cursor_fail(cursor);
+	return parse_slots(cursor, statement);
 }
 
 /* The signatures at the end; what they cover is what was read so far. */
@@ -119,14 +119,16 @@ static enum err parse_body(struct statement *statement, struct cursor *cursor,
 {
 	const uint8_t *signatures[2] = {NULL, NULL};
 	size_t signed_size;
-	enum err err;
+	enum err err = ERR_OK;
 
 	if (statement->type == STATEMENT_BIRTH)
 		parse_birth(cursor, statement);
 	else if (statement->type == STATEMENT_STATUS)
 		parse_status(cursor, statement);
 	else
-		parse_keys(cursor, statement);
+		err = parse_keys(cursor, statement);
+	if (err != ERR_OK)
+		return err;
 	signed_size = cursor->offset;
 	take_signatures(cursor, statement->type == STATEMENT_KEYS ? 2 : 1, signatures);
 	err = cursor_end(cursor);
@@ -154,8 +156,9 @@ static enum err parse(struct statement *statement, struct id128 cluster,
 	statement->number = cursor_u64(&cursor);
 	of_cluster = cursor_id(&cursor);
 	statement->account = cursor_id(&cursor);
-	if (version != STATEMENT_VERSION || suite != SUITE_XCHACHA20_POLY1305_BLAKE2B_X25519 ||
-	    type < STATEMENT_BIRTH || type > STATEMENT_SLOTS ||
+	if (id128_is_zero(statement->account) || version != STATEMENT_VERSION ||
+	    suite != SUITE_XCHACHA20_POLY1305_BLAKE2B_X25519 || type < STATEMENT_BIRTH ||
+	    type > STATEMENT_SLOTS ||
 	    (flags & ~(type >= STATEMENT_KEYS ? STATEMENT_FLAG_ENROLLED : 0u)) != 0)
 		cursor_fail(&cursor);
 	if (cursor.err != ERR_OK)

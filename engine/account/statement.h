@@ -12,7 +12,7 @@
  *	4	4	zeros
  *	8	8	birth, status: milliseconds since 1970; keys, slots: counter, from 1
  *	16	16	cluster id
- *	32	16	account id
+ *	32	16	account id, not zero
  *
  * and goes on with, for a birth:
  *
