@@ -10,6 +10,7 @@
 #define ENTRY_SIGNED 1u
 #define AT_FLAGS 3u
 #define AT_PAYLOAD_SIZE 4u
+#define AT_SEQ 8u
 #define AT_EPOCH 48u
 /* An encoded blob reference, at least. */
 #define BLOB_REF_SIZE_MIN 18u
@@ -157,10 +158,22 @@ enum err entry_decode(struct bytes encoded, struct entry_blobs *blobs, struct en
 	return err;
 }
 
-uint64_t entry_epoch(struct bytes encoded)
+enum err entry_inspect(struct bytes encoded, struct id128 stream, struct id128 incarnation,
+		       uint64_t seq, uint64_t *epoch, enum entry_kind *kind)
 {
-	ASSERT(encoded.size >= ENTRY_HEADER_SIZE);
-	return load_u64(encoded.data + AT_EPOCH);
+	struct cursor cursor = cursor_make(encoded);
+	uint8_t version = cursor_u8(&cursor), read_kind;
+
+	(void)cursor_u8(&cursor); /* group */
+	read_kind = cursor_u8(&cursor);
+	(void)cursor_take(&cursor, AT_SEQ - 3);
+	if (cursor_u64(&cursor) != seq || !id128_equal(cursor_id(&cursor), stream) ||
+	    !id128_equal(cursor_id(&cursor), incarnation) || version != ENTRY_VERSION ||
+	    !is_kind(read_kind) || encoded.size < ENTRY_HEADER_SIZE)
+		return ERR_CORRUPT;
+	*epoch = load_u64(encoded.data + AT_EPOCH);
+	*kind = (enum entry_kind)read_kind;
+	return ERR_OK;
 }
 
 void entry_digest(struct bytes encoded, uint8_t out[32])

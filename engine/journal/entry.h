@@ -60,8 +60,9 @@ MUST_USE enum err entry_verify(const struct entry *entry, const uint8_t public_k
 
 /* *out borrows from `encoded` and `blobs`. ERR_CORRUPT, ERR_NEWER, ERR_NOMEM. */
 MUST_USE enum err entry_decode(struct bytes encoded, struct entry_blobs *blobs, struct entry *out);
-/* The epoch of an entry that was decoded before; what a replica's fence looks at. */
-uint64_t entry_epoch(struct bytes encoded);
+/* What a replica looks at, without decoding the rest: ERR_CORRUPT when it is not this entry. */
+MUST_USE enum err entry_inspect(struct bytes encoded, struct id128 stream, struct id128 incarnation,
+				uint64_t seq, uint64_t *epoch, enum entry_kind *kind);
 /* What the next entry of the same writer and stream carries as `previous`. */
 void entry_digest(struct bytes encoded, uint8_t out[32]);
 
