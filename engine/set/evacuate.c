@@ -303,12 +303,24 @@ static WAITS enum err copy_to_target(struct evacuation *evacuation)
 	return err;
 }
 
+/*
+ * k fenced members cover every column, unless one has been sealed meanwhile: it may have given up
+ * its mirror, and the set needs no evacuation any more.
+ */
+static bool is_covered(const struct finish *finish)
+{
+	for (unsigned i = 0; i < profile_members(finish->profile); i++)
+		if (finish->answers[i].sealed)
+			return false;
+	return finish->answered >= finish->profile.k;
+}
+
 enum err evacuate_set(struct finish *finish)
 {
 	struct evacuation evacuation = {.finish = finish};
 	enum err err = finish_ask(finish, SET_FENCE);
 
-	if (err == ERR_OK && finish->answered < finish->profile.k)
+	if (err == ERR_OK && !is_covered(finish))
 		err = ERR_UNAVAILABLE;
 	if (err == ERR_OK)
 		err = list_all(&evacuation);

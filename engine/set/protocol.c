@@ -81,7 +81,7 @@ void set_member_fenced(struct set_member *member)
 bool set_member_is_fenced(const struct set_member *member)
 {
 	return (member->fence == SET_FENCE_SYNCED || member->voting >= SET_VOTE_CAST) &&
-	       (set_member_settled(member) || PLANTED(fence_ignored));
+	       set_member_settled(member);
 }
 
 /* What this member holds is what the descriptor says, and nothing beyond. */
@@ -190,13 +190,11 @@ void set_member_check(const struct set_member *member)
 	}
 	/* INV 4: whoever has voted, or is about to, holds exactly what the vote says, synced. */
 	if (member->voting >= SET_VOTE_CHECKING && member->has_mirror == !is_data(member)) {
-		ASSERT(is_exact(member, &member->vote.descriptor) || PLANTED(fence_ignored) ||
-		       PLANTED(parity_over_stale_bytes));
-		ASSERT(set_member_settled(member) || PLANTED(fence_ignored));
+		ASSERT(is_exact(member, &member->vote.descriptor));
+		ASSERT(set_member_settled(member));
 	}
 	/* INV 5 */
-	ASSERT(is_data(member) || member->has_mirror || member->voting == SET_VOTE_SEALED ||
-	       PLANTED(mirror_dropped_before_votes));
+	ASSERT(is_data(member) || member->has_mirror || member->voting == SET_VOTE_SEALED);
 }
 
 /* ---- votes ---- */
