@@ -63,7 +63,7 @@ $(B)/%.o: %.c
 define archive_rule
 $$(B)/lib$(1).a: $$(call objects,$(1))
 	@rm -f $$@
-	@ar rcs $$@ $$^
+	@ar qcs $$@ $$^
 endef
 $(foreach layer,$(LAYERS),$(eval $(call archive_rule,$(layer))))
 
@@ -75,7 +75,7 @@ $(foreach program,$(BUILT_PROGRAMS),$(eval $(call program_rule,$(program))))
 
 $(B)/libtestshared.a: $(TEST_SHARED:%.c=$(B)/plant/%.o)
 	@rm -f $@
-	@ar rcs $@ $^
+	@ar qcs $@ $^
 
 # Tests link an engine in which planted bugs can be switched on (engine/plant.h).
 $(B)/plant/%.o: %.c
@@ -84,7 +84,7 @@ $(B)/plant/%.o: %.c
 
 $(B)/plant/libengine.a: $(patsubst %.c,$(B)/plant/%.o,$(call sources,engine))
 	@rm -f $@
-	@ar rcs $@ $^
+	@ar qcs $@ $^
 
 TEST_LINK := $(if $(TEST_SHARED),$(B)/libtestshared.a) $(filter-out %/libengine.a,$(LINK)) $(B)/plant/libengine.a
 
