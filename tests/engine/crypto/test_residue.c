@@ -12,6 +12,13 @@
 
 #define CANARY_SIZE 24u
 
+/* The null cipher leaves all of it, in what was sealed. */
+#ifdef AEROSTORE_NULL_CIPHER
+#define NEEDS_A_CIPHER() skip()
+#else
+#define NEEDS_A_CIPHER() (void)0
+#endif
+
 static struct unit_env test;
 static uint8_t masked[CANARY_SIZE];
 
@@ -88,6 +95,7 @@ static void test_blobs(void **state)
 	static const size_t sizes[] = {300, 12288, 65536, 500000};
 
 	(void)state;
+	NEEDS_A_CIPHER();
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		blob_there_and_back(sizes[i], 1000);
 		blob_there_and_back(sizes[i], 65536);
@@ -141,6 +149,7 @@ static void test_payloads_and_envelopes(void **state)
 	static const size_t sizes[] = {64 + CANARY_SIZE, 5000, 100000};
 
 	(void)state;
+	NEEDS_A_CIPHER();
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		payload_and_envelope_there_and_back(sizes[i]);
 		assert_int_equal(residue_count(masked, CANARY_SIZE), 0);
@@ -155,6 +164,7 @@ static void test_keys(void **state)
 	struct key *key, *derived;
 
 	(void)state;
+	NEEDS_A_CIPHER();
 	put_canary(&octets);
 	buf_put_zeros(&octets, KEY_SIZE - CANARY_SIZE);
 	assert_ok(key_import(octets.data, &key));
