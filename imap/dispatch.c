@@ -74,6 +74,17 @@ struct imap_reply imap_reply_no(const char *code, const char *text)
 	return (struct imap_reply){IMAP_NO, code, text};
 }
 
+struct imap_reply imap_reply_read_only(void)
+{
+	return imap_reply_no("[READ-ONLY]", "The mailbox was opened for reading only");
+}
+
+struct imap_reply imap_reply_unresolved(enum err err)
+{
+	return err == ERR_INVALID ? imap_reply_bad("There is no message of that number")
+				  : imap_reply_error(err);
+}
+
 struct imap_reply imap_reply_syntax(const struct imap_parser *parser)
 {
 	return imap_reply_bad(parser->error);

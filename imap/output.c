@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "imap/render.h"
 #include "imap/session.h"
-#include "mail/date.h"
 #include "mail/utf7.h"
-
-/* What fits a quoted string; longer ones are literals, as some clients bound the line. */
-#define QUOTED_MAX 1024u
 
 void imap_flush(struct imap_session *session, bool now)
 {
@@ -40,52 +36,21 @@ void imap_untagged(struct imap_session *session, const char *format, ...)
 	buf_put_string(&session->out, "\r\n");
 }
 
-static bool fits_quoted(const struct imap_session *session, struct bytes string)
+static bool utf8_of(const struct imap_session *session)
 {
-	bool utf8 = (session->enabled & IMAP_ENABLED_UTF8) != 0;
-
-	if (string.size > QUOTED_MAX)
-		return false;
-	for (size_t i = 0; i < string.size; i++) {
-		uint8_t octet = string.data[i];
-
-		if (octet < 0x20 || octet == 0x7f || (octet >= 0x80 && !utf8))
-			return false;
-	}
-	return true;
+	return (session->enabled & IMAP_ENABLED_UTF8) != 0;
 }
 
 void imap_put_string(struct imap_session *session, struct bytes string)
 {
-	struct buf *out = &session->out;
-
-	if (!fits_quoted(session, string)) {
-		buf_printf(out, "{%zu}\r\n", string.size);
-		buf_put_bytes(out, string);
-		return;
-	}
-	buf_put_u8(out, '"');
-	for (size_t i = 0; i < string.size; i++) {
-		if (string.data[i] == '"' || string.data[i] == '\\')
-			buf_put_u8(out, '\\');
-		buf_put_u8(out, string.data[i]);
-	}
-	buf_put_u8(out, '"');
-}
-
-void imap_put_nstring(struct imap_session *session, struct bytes string)
-{
-	if (string.data == NULL)
-		buf_put_string(&session->out, "NIL");
-	else
-		imap_put_string(session, string);
+	render_string(&session->out, string, utf8_of(session));
 }
 
 void imap_put_mailbox(struct imap_session *session, struct bytes name)
 {
 	struct buf encoded = {0};
 
-	if ((session->enabled & IMAP_ENABLED_UTF8) != 0 ||
+	if (utf8_of(session) ||
 	    utf7_encode(name, &encoded) != ERR_OK) {
 		imap_put_string(session, name);
 	} else {
@@ -128,13 +93,4 @@ void imap_put_flags(struct imap_session *session, const struct flags *flags, boo
 			separator = " ";
 		}
 	buf_put_u8(&session->out, ')');
-}
-
-void imap_put_date_time(struct imap_session *session, uint64_t ms, int16_t zone_minutes)
-{
-	char text[DATE_IMAP_SIZE];
-
-	date_format_imap((struct date){.seconds = (int64_t)(ms / 1000), .zone_minutes = zone_minutes},
-			 text);
-	buf_printf(&session->out, "\"%s\"", text);
 }

@@ -7,6 +7,7 @@
 #include <uninorm.h>
 
 #include "engine/mailbox/mailbox.h"
+#include "imap/render.h"
 #include "mail/date.h"
 #include "mail/utf7.h"
 
@@ -366,10 +367,6 @@ struct imap_set imap_sequence_set(struct imap_parser *parser)
 	struct imap_set set = {0};
 	size_t capacity = 1, start = parser->offset;
 
-	if (imap_accept(parser, '$')) {
-		set.saved = true;
-		return set;
-	}
 	for (size_t i = start; i < run_limit(parser) && parser->text.data[i] != ' '; i++)
 		capacity += parser->text.data[i] == ',';
 	set.ranges = arena_array(parser->arena, capacity, sizeof(*set.ranges));
@@ -444,9 +441,13 @@ void imap_put_set(struct buf *out, const uint32_t *numbers, size_t count)
 		next = i + 1;
 		while (next < count && numbers[next] == numbers[next - 1] + 1)
 			next++;
-		buf_printf(out, i == 0 ? "%u" : ",%u", (unsigned)numbers[i]);
-		if (next > i + 1)
-			buf_printf(out, ":%u", (unsigned)numbers[next - 1]);
+		if (i != 0)
+			buf_put_u8(out, ',');
+		render_number(out, numbers[i]);
+		if (next > i + 1) {
+			buf_put_u8(out, ':');
+			render_number(out, numbers[next - 1]);
+		}
 	}
 }
 

@@ -79,7 +79,6 @@ struct imap_range {
 struct imap_set {
 	struct imap_range *ranges;
 	size_t count;
-	bool saved; /* "$" (RFC 5182) */
 };
 
 struct imap_set imap_sequence_set(struct imap_parser *parser);

@@ -31,8 +31,7 @@ static void put_folder_flags(struct imap_session *session)
 	session->keywords_announced = count;
 }
 
-/* Before a keyword is shown in a FETCH the client must have seen it in FLAGS. */
-static void put_new_keywords(struct imap_session *session)
+void imap_announce_keywords(struct imap_session *session)
 {
 	size_t count;
 
@@ -61,7 +60,7 @@ static void on_flags(void *context, uint32_t sequence, uint32_t uid, uint64_t mo
 	(void)modseq;
 	if (view_message(session->view, sequence, &message) != ERR_OK)
 		return;
-	put_new_keywords(session);
+	imap_announce_keywords(session);
 	buf_printf(&session->out, "* %u FETCH (", (unsigned)sequence);
 	if (session->command != NULL && session->command->uid)
 		buf_printf(&session->out, "UID %u ", (unsigned)uid);
@@ -78,7 +77,7 @@ void imap_sync(struct imap_session *session, bool expunges)
 					   .context = session};
 
 	view_sync(session->view, expunges, &events);
-	put_new_keywords(session);
+	imap_announce_keywords(session);
 	imap_flush(session, false);
 }
 

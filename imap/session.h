@@ -96,6 +96,10 @@ struct imap_reply imap_reply_ok(const char *text);
 struct imap_reply imap_reply_bad(const char *text);
 struct imap_reply imap_reply_no(const char *code, const char *text);
 struct imap_reply imap_reply_error(enum err err);
+/* A change in a folder opened by EXAMINE. */
+struct imap_reply imap_reply_read_only(void);
+/* What imap_resolve() refused. */
+struct imap_reply imap_reply_unresolved(enum err err);
 /* BAD with the parser's error. */
 struct imap_reply imap_reply_syntax(const struct imap_parser *parser);
 
@@ -118,20 +122,19 @@ WAITS void imap_flush(struct imap_session *session, bool now);
 /* "* <text>\r\n", text by format. */
 void imap_untagged(struct imap_session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* A string as quoted when it can be, else as a literal; NIL when data is NULL. 8-bit needs a literal unless UTF8 is enabled. */
-void imap_put_nstring(struct imap_session *session, struct bytes string);
+/* As imap/render.h says, with what this client has enabled. */
 void imap_put_string(struct imap_session *session, struct bytes string);
 /* A UTF-8 mailbox name as the client wants it (modified UTF-7 or UTF-8), as astring. */
 void imap_put_mailbox(struct imap_session *session, struct bytes name);
 /* "(\Seen $Label)" of a message of the selected view. */
 void imap_put_flags(struct imap_session *session, const struct flags *flags, bool recent);
-/* "dd-Mon-yyyy hh:mm:ss +zzzz" in quotes. */
-void imap_put_date_time(struct imap_session *session, uint64_t ms, int16_t zone_minutes);
 
 /* ---- the view ---- */
 
 /* Sends untagged EXPUNGE (when allowed), EXISTS, RECENT, FETCH FLAGS for what changed. */
 void imap_sync(struct imap_session *session, bool expunges);
+/* Before a keyword is shown in a FETCH the client must have seen it in FLAGS: shows new ones. */
+void imap_announce_keywords(struct imap_session *session);
 /*
  * The sequence numbers that a set names in the selected view, ascending, in the command's arena:
  * by UID or by number. Numbers above the count are an error of syntax ("BAD") by number, and
