@@ -296,6 +296,19 @@ static bool was_never_written(const struct finish *finish)
 	return true;
 }
 
+/* Those of whom the directory has not heard: every header names them all. */
+static bool fill_members(struct finish *finish)
+{
+	bool filled = false;
+
+	for (unsigned i = 0; finish->answered > 0 && i < profile_members(finish->profile); i++)
+		if (id128_is_zero(finish->volumes[i])) {
+			finish->volumes[i] = finish->header.members[i];
+			filled = true;
+		}
+	return filled;
+}
+
 enum err finish_set(struct blobs *blobs, uint64_t set)
 {
 	struct finish *finish = memory_allocate(sizeof(*finish));
@@ -307,6 +320,8 @@ enum err finish_set(struct blobs *blobs, uint64_t set)
 		return ERR_NOMEM;
 	err = finish_load(blobs, set, finish);
 	if (err == ERR_OK && !succeeded)
+		err = finish_ask(finish, SET_ASK);
+	if (err == ERR_OK && fill_members(finish))
 		err = finish_ask(finish, SET_ASK);
 	if (err == ERR_OK)
 		err = succeeded || was_never_written(finish) ? finish_remove(finish)

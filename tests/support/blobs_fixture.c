@@ -75,6 +75,19 @@ static WAITS void open_volumes(struct blobs_fixture *fixture)
 	}
 }
 
+static WAITS enum err open_journal(struct blobs_fixture *fixture)
+{
+	const struct journal_options options = {.sched = task_sched(),
+						.wire = fixture->wire,
+						.layout = &fixture->layout,
+						.volumes = fixture->volumes,
+						.volume_count = fixture->open_count,
+						.index_directory = "/index",
+						.segment_size = 1 << 20};
+
+	return journal_open(&options, &fixture->journal);
+}
+
 enum err blobs_fixture_open(struct blobs_fixture *fixture)
 {
 	struct blobs_options options = fixture->options;
@@ -91,7 +104,10 @@ enum err blobs_fixture_open(struct blobs_fixture *fixture)
 	options.node = NODE;
 	if (options.column_size == 0)
 		options.column_size = 256 * 1024;
-	err = blobs_open(&options, &fixture->blobs);
+	err = fixture->journaled ? open_journal(fixture) : ERR_OK;
+	options.journal = fixture->journal;
+	if (err == ERR_OK)
+		err = blobs_open(&options, &fixture->blobs);
 	if (err != ERR_OK)
 		blobs_fixture_close(fixture);
 	return err;
@@ -100,6 +116,8 @@ enum err blobs_fixture_open(struct blobs_fixture *fixture)
 void blobs_fixture_close(struct blobs_fixture *fixture)
 {
 	blobs_close(&fixture->blobs);
+	if (fixture->journal != NULL)
+		journal_close(&fixture->journal);
 	while (fixture->open_count > 0)
 		volume_close(&fixture->volumes[--fixture->open_count]);
 	/* What was posted and not waited for: answered within a turn of the loop. */
@@ -216,5 +234,7 @@ void blobs_fixture_lose(struct blobs_fixture *fixture, size_t volume)
 	found = layout_find(&fixture->layout, blobs_fixture_volume(volume));
 	assert_non_null(found);
 	found->failed = true;
+	if (fixture->journal != NULL)
+		journal_layout_changed(fixture->journal);
 	blobs_layout_changed(fixture->blobs);
 }

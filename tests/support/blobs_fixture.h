@@ -6,6 +6,7 @@
 #ifndef AEROSTORE_TESTS_SUPPORT_BLOBS_FIXTURE_H
 #define AEROSTORE_TESTS_SUPPORT_BLOBS_FIXTURE_H
 
+#include "engine/journal/store.h"
 #include "engine/set/blobs.h"
 #include "engine/volume/volume.h"
 #include "engine/wire.h"
@@ -23,6 +24,7 @@ struct blobs_fixture {
 	struct sim *sim;
 	struct sim_disk *disks[BLOBS_FIXTURE_VOLUMES];
 	size_t volume_count;
+	bool journaled; /* the directory is in a journal on the same volumes */
 	bool spread; /* each volume counts as a node of its own: profiles beyond 2+1 */
 	struct blobs_options options;
 	/* of the present life */
@@ -30,6 +32,7 @@ struct blobs_fixture {
 	struct wire *wire;
 	struct volume *volumes[BLOBS_FIXTURE_VOLUMES];
 	size_t open_count;
+	struct journal *journal;
 	struct blobs *blobs;
 	/* acknowledged, ever */
 	struct blobs_fixture_blob known[BLOBS_FIXTURE_BLOBS];
