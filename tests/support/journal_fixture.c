@@ -130,6 +130,26 @@ void store_close(struct store *store)
 	layout_finish(&store->layout);
 }
 
+void store_forget_indexes(struct store *store)
+{
+	struct env *env = sched_env(task_sched());
+
+	for (size_t i = 0; i < store->volume_count; i++) {
+		struct id128 id = store_volume(i);
+		struct env_index *index = NULL;
+		struct buf path = {0};
+
+		buf_put_string(&path, "/index/journal-");
+		for (size_t j = 0; j < sizeof(id.octets); j++)
+			buf_printf(&path, "%02x", id.octets[j]);
+		buf_put_u8(&path, '\0');
+		assert_int_equal(env_index_open(env, (const char *)path.data, &index), ERR_OK);
+		assert_int_equal(env_index_clear(env, index), ERR_OK);
+		env_index_close(env, index);
+		buf_finish(&path);
+	}
+}
+
 struct payload {
 	unsigned number;
 	size_t size;

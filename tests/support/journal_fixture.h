@@ -41,6 +41,8 @@ struct id128 store_stream(unsigned number);
 WAITS void store_format(struct store *store, size_t index);
 WAITS MUST_USE enum err store_open(struct store *store);
 WAITS void store_close(struct store *store);
+/* Empties the indexes; the store is closed. */
+void store_forget_indexes(struct store *store);
 WAITS MUST_USE enum err store_append(struct store *store, struct id128 stream, unsigned number,
 				     size_t size);
 WAITS MUST_USE enum err store_append_at(struct store *store, struct journal_writer *writer,

@@ -82,10 +82,425 @@ static void test_append_and_read(void **state)
 	world_finish(world);
 }
 
+
+/* ---- many at once ---- */
+
+struct deliverer {
+	struct world *world;
+	unsigned stream, first, count;
+	struct group *group;
+};
+
+static void deliver(void *argument)
+{
+	struct deliverer *deliverer = argument;
+
+	for (unsigned i = 0; i < deliverer->count; i++)
+		assert_int_equal(store_append(&deliverer->world->store,
+					      store_stream(deliverer->stream),
+					      deliverer->first + i, 900),
+				 ERR_OK);
+	group_leave(deliverer->group);
+}
+
+static void spawn_deliverers(struct world *world, struct deliverer *deliverers, unsigned count)
+{
+	struct group group = {0};
+
+	for (unsigned i = 0; i < count; i++) {
+		deliverers[i].world = world;
+		deliverers[i].group = &group;
+		group_enter(&group);
+		assert_int_equal(task_spawn(task_sched(), "deliver", deliver, &deliverers[i], NULL),
+				 ERR_OK);
+	}
+	group_wait(&group);
+}
+
+static uint64_t sync_count(struct world *world)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < world->store.volume_count; i++)
+		count += store_disk(&world->store, i)->counters.syncs;
+	return count;
+}
+
+static void deliver_to_many(void *argument)
+{
+	static struct deliverer deliverers[64];
+	struct world *world = argument;
+	uint64_t syncs;
+
+	world_format(world);
+	world->store.segment_size = 16u << 20;
+	assert_int_equal(store_open(&world->store), ERR_OK);
+	for (unsigned i = 0; i < 64; i++)
+		deliverers[i] = (struct deliverer){.stream = i, .count = 10};
+	syncs = sync_count(world);
+	spawn_deliverers(world, deliverers, 64);
+	syncs = sync_count(world) - syncs;
+	/* 640 deliveries in rounds of 64, each one sync a volume; the slower volume lags by one. */
+	assert_true(syncs <= 640 / 4);
+	for (unsigned i = 0; i < 64; i++)
+		assert_sequence(world, store_stream(i), 10);
+	store_close(&world->store);
+}
+
+static void test_deliveries_share_their_syncs(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, deliver_to_many);
+	world_finish(world);
+}
+
+static void deliver_to_one(void *argument)
+{
+	static struct deliverer deliverers[100];
+	struct world *world = argument;
+	uint64_t syncs;
+
+	world_format(world);
+	assert_int_equal(store_open(&world->store), ERR_OK);
+	for (unsigned i = 0; i < 100; i++)
+		deliverers[i] = (struct deliverer){.stream = 1, .first = i * 5, .count = 5};
+	syncs = sync_count(world);
+	spawn_deliverers(world, deliverers, 100);
+	assert_true(sync_count(world) - syncs <= 500 / 2);
+	assert_int_equal(store_read(&world->store, store_stream(1), NULL, &world->read), ERR_OK);
+	assert_int_equal(world->read.count, 500);
+	for (unsigned i = 0; i < 500; i++)
+		assert_true(store_read_has(&world->read, i));
+	store_close(&world->store);
+}
+
+static void test_one_stream_is_batched(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, deliver_to_one);
+	world_finish(world);
+}
+
+/* ---- volumes that go and come ---- */
+
+static void lose_one(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(store_append(store, store_stream(1), i, 500), ERR_OK);
+	store_close(store);
+	for (size_t gone = 0; gone < 3; gone++) {
+		struct store_read *read = &world->read;
+
+		memset(store->absent, 0, sizeof(store->absent));
+		store->absent[gone] = true;
+		assert_int_equal(store_open(store), ERR_OK);
+		assert_int_equal(store_read(store, store_stream(1), NULL, read), ERR_OK);
+		assert_true(read->complete);
+		assert_int_equal(read->count, 5 + gone);
+		assert_int_equal(store_append(store, store_stream(1), 5 + (unsigned)gone, 500),
+				 ERR_OK);
+		store_close(store);
+	}
+	/* With one volume there is reading, possibly incomplete, and no appending. */
+	store->absent[0] = store->absent[1] = true;
+	store->absent[2] = false;
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_int_equal(store_read(store, store_stream(1), NULL, &world->read), ERR_OK);
+	assert_false(world->read.complete);
+	assert_int_equal(store_append(store, store_stream(1), 9, 500), ERR_UNAVAILABLE);
+	store_close(store);
+	/* All back: whoever lacks something gets it. */
+	memset(store->absent, 0, sizeof(store->absent));
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_int_equal(journal_resync(store->journal), ERR_OK);
+	store_close(store);
+	for (size_t only = 0; only < 3; only++) {
+		for (size_t i = 0; i < 3; i++)
+			store->absent[i] = i != only;
+		assert_int_equal(store_open(store), ERR_OK);
+		assert_int_equal(store_read(store, store_stream(1), NULL, &world->read), ERR_OK);
+		for (unsigned i = 0; i < 8; i++)
+			assert_true(store_read_has(&world->read, i));
+		store_close(store);
+	}
+}
+
+static void test_volumes_go_and_come_back(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, lose_one);
+	world_finish(world);
+}
+
+static void replace_one(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(store_append(store, store_stream(i % 5), i, 300), ERR_OK);
+	store_close(store);
+	/* The same id on an empty disk: the others remember that it held more. */
+	assert_int_equal(sim_tree_remove_all(&store->node->tree, "/d1/v"), ERR_OK);
+	store_format(store, 1);
+	store->absent[0] = true;
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_int_equal(store_read(store, store_stream(1), NULL, &world->read), ERR_OK);
+	assert_false(world->read.complete);
+	store_close(store);
+	store->absent[0] = false;
+	assert_int_equal(store_open(store), ERR_OK);
+	store_close(store);
+	/* Now it has been filled and counts: another may go. */
+	store->absent[2] = true;
+	assert_int_equal(store_open(store), ERR_OK);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(store_read(store, store_stream(i), NULL, &world->read), ERR_OK);
+		assert_true(world->read.complete);
+		assert_int_equal(world->read.count, 10);
+	}
+	store_close(store);
+}
+
+static void test_an_emptied_volume_does_not_count(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, replace_one);
+	world_finish(world);
+}
+
+/* ---- epochs ---- */
+
+static void fence(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+	struct id128 first_home = {{1}}, second_home = {{2}};
+	struct journal_writer *second;
+	uint64_t promised = 0, epoch;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_int_equal(journal_epoch(store->journal, store_stream(1), &epoch), ERR_OK);
+	assert_int_equal(epoch, 0);
+	assert_int_equal(
+		journal_promise(store->journal, store_stream(1), 5, first_home, &promised), ERR_OK);
+	assert_int_equal(promised, 5);
+	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 0, 100), ERR_OK);
+	/* Another home needs a higher one. */
+	assert_int_equal(
+		journal_promise(store->journal, store_stream(1), 5, second_home, &promised),
+		ERR_FENCED);
+	assert_int_equal(promised, 5);
+	assert_int_equal(
+		journal_promise(store->journal, store_stream(1), 5, first_home, &promised), ERR_OK);
+	assert_int_equal(
+		journal_promise(store->journal, store_stream(1), 6, second_home, &promised),
+		ERR_OK);
+	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 1, 100),
+			 ERR_FENCED);
+	/* Its lane is dead, other streams are not. */
+	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 6, 1, 100),
+			 ERR_FENCED);
+	assert_int_equal(store_append_at(store, store->writer, store_stream(2), 5, 2, 100), ERR_OK);
+	assert_int_equal(journal_writer_create(store->journal, NULL, second_home, &second), ERR_OK);
+	assert_int_equal(store_append_at(store, second, store_stream(1), 6, 3, 100), ERR_OK);
+	/* Deliveries are never fenced. */
+	assert_int_equal(store_append_at(store, second, store_stream(1), 0, 4, 100), ERR_OK);
+	journal_writer_destroy(&second);
+	store_close(store);
+	/* A promise is durable. */
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_int_equal(journal_epoch(store->journal, store_stream(1), &epoch), ERR_OK);
+	assert_int_equal(epoch, 6);
+	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 5, 100),
+			 ERR_FENCED);
+	assert_int_equal(store_read(store, store_stream(1), NULL, &world->read), ERR_OK);
+	assert_int_equal(world->read.count, 3);
+	assert_false(store_read_has(&world->read, 1));
+	assert_false(store_read_has(&world->read, 5));
+	store_close(store);
+}
+
+static void test_lower_epochs_are_fenced(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, fence);
+	world_finish(world);
+}
+
+/* ---- manifests ---- */
+
+struct found {
+	struct id128 ids[4];
+	struct vector vectors[4];
+	size_t count;
+};
+
+static enum err find_manifest(void *context, const struct manifest *manifest)
+{
+	struct found *found = context;
+
+	assert_true(found->count < 4);
+	found->ids[found->count] = manifest->id;
+	assert_int_equal(vector_copy(&manifest->vector, &found->vectors[found->count]), ERR_OK);
+	found->count++;
+	return ERR_OK;
+}
+
+static void found_finish(struct found *found)
+{
+	for (size_t i = 0; i < found->count; i++)
+		vector_finish(&found->vectors[i]);
+	*found = (struct found){.count = 0};
+}
+
+/* A manifest over all that the stream holds now, of one new page and one reused (may be zero). */
+static enum err put_manifest(struct world *world, struct id128 stream, unsigned number,
+			     struct id128 reused)
+{
+	struct id128 pages[2] = {{{number & 0xff, 1}}, reused};
+	struct manifest_page page = {.id = pages[0], .payload = bytes_string("page of state")};
+	struct manifest manifest = {.stream = stream,
+				    .id = {{number & 0xff, 2}},
+				    .incarnation = {{3}},
+				    .epoch = number,
+				    .pages = pages,
+				    .page_count = id128_is_zero(reused) ? 1 : 2,
+				    .payload = bytes_string("roots")};
+	struct vector after = {0};
+	struct found found = {.count = 0};
+	enum err err;
+
+	assert_int_equal(
+		journal_manifests(world->store.journal, stream, find_manifest, &found), ERR_OK);
+	for (size_t i = 0; i < found.count; i++)
+		assert_int_equal(vector_merge(&after, &found.vectors[i]), ERR_OK);
+	assert_int_equal(store_read(&world->store, stream, &after, &world->read), ERR_OK);
+	manifest.vector = world->read.seen;
+	err = journal_put_manifest(world->store.journal, &manifest, &page, 1);
+	found_finish(&found);
+	vector_finish(&after);
+	return err;
+}
+
+static uint64_t stored_bytes(struct world *world)
+{
+	struct journal_status status;
+
+	journal_get_status(world->store.journal, &status);
+	return status.bytes;
+}
+
+static void assert_page(struct world *world, struct id128 stream, struct id128 page,
+			enum err expected)
+{
+	struct buf payload = {0};
+
+	assert_int_equal(journal_read_page(world->store.journal, stream, page, &payload), expected);
+	if (expected == ERR_OK)
+		assert_true(bytes_equal(bytes_of_buf(&payload), bytes_string("page of state")));
+	buf_finish(&payload);
+}
+
+static void assert_manifest(struct world *world, struct id128 stream, unsigned number)
+{
+	struct found found = {.count = 0};
+	struct id128 id = {{number & 0xff, 2}};
+
+	assert_int_equal(
+		journal_manifests(world->store.journal, stream, find_manifest, &found), ERR_OK);
+	assert_int_equal(found.count, 1);
+	assert_true(id128_equal(found.ids[0], id));
+	assert_int_equal(store_read(&world->store, stream, &found.vectors[0], &world->read), ERR_OK);
+	found_finish(&found);
+}
+
+static void truncate(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+	struct id128 stream = store_stream(1), kept = store_stream(2);
+	struct vector nothing = {0};
+	struct id128 page1 = {{1, 1}}, page2 = {{2, 1}};
+	uint64_t before;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(store_append(store, kept, i, 1000), ERR_OK);
+	for (unsigned i = 0; i < 400; i++)
+		assert_int_equal(store_append(store, stream, i, 2000), ERR_OK);
+	before = stored_bytes(world);
+	assert_int_equal(put_manifest(world, stream, 1, ID128_ZERO), ERR_OK);
+	assert_manifest(world, stream, 1);
+	assert_int_equal(world->read.count, 0);
+	/* Who starts from before it must load it first. */
+	assert_int_equal(store_read(store, stream, &nothing, &world->read), ERR_STALE);
+	assert_int_equal(store_append(store, stream, 400, 100), ERR_OK);
+	assert_int_equal(put_manifest(world, stream, 2, page1), ERR_OK);
+	assert_int_equal(store_append(store, stream, 401, 100), ERR_OK);
+	assert_manifest(world, stream, 2);
+	assert_int_equal(world->read.count, 1);
+	assert_int_equal(world->read.numbers[0], 401);
+	assert_page(world, stream, page1, ERR_OK);
+	/* A page that is not named any more goes. */
+	assert_int_equal(put_manifest(world, stream, 3, page2), ERR_OK);
+	assert_page(world, stream, page1, ERR_NOTFOUND);
+	assert_page(world, stream, page2, ERR_OK);
+	/* The space comes back, and what is live was written forward. */
+	assert_int_equal(task_sleep(100000), ERR_OK);
+	assert_true(stored_bytes(world) < before / 4);
+	assert_sequence(world, kept, 10);
+	store_close(store);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(store_open(store), ERR_OK);
+		assert_manifest(world, stream, 3);
+		assert_int_equal(world->read.count, 0);
+		assert_page(world, stream, page2, ERR_OK);
+		assert_sequence(world, kept, 10);
+		store_close(store);
+		/* The same again from the segments alone. */
+		store_forget_indexes(store);
+	}
+}
+
+static void test_manifests_truncate(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, truncate);
+	world_finish(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_append_and_read),
+		cmocka_unit_test(test_deliveries_share_their_syncs),
+		cmocka_unit_test(test_one_stream_is_batched),
+		cmocka_unit_test(test_volumes_go_and_come_back),
+		cmocka_unit_test(test_an_emptied_volume_does_not_count),
+		cmocka_unit_test(test_lower_epochs_are_fenced),
+		cmocka_unit_test(test_manifests_truncate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
