@@ -200,5 +200,8 @@ void replica_keep(void *argument)
 								  pause_ms) == ERR_TIMEOUT)
 			replica->checkpoint_due = true;
 	}
+	/* Nobody makes segments any more: calls that wait for one must not wait for ever. */
+	replica->stopping = true;
+	replica_pump(replica);
 	group_leave(&replica->tasks);
 }

@@ -5,9 +5,10 @@
  *
  * Old segments get no more records: appends go on in a fresh one, so an
  * unfinished end needs no cutting off. It is set aside with its segment, which
- * goes when its live records were written forward. A replica that finds damage
- * or an unfinished end does not count until it has been compared with the others
- * (engine/journal/resync.c): they have what it may have lost.
+ * goes when its live records were written forward. What it may have held is what
+ * was never answered for, unless the other volumes remember more (resync.c, INV
+ * 2). A replica that finds damage below that does not count until it has been
+ * compared with the others: they have what it lost.
  */
 #include <inttypes.h>
 
@@ -100,7 +101,8 @@ static enum err visit(void *context, const struct log_visit *visit)
 			visit->event == LOG_CORRUPT ? "journal-segment-damaged"
 						    : "journal-segment-unfinished",
 			recovery->segment->number, visit->offset, visit->size);
-		recovery->damaged = recovery->segment->damaged = true;
+		recovery->segment->damaged = true;
+		recovery->damaged |= visit->event == LOG_CORRUPT;
 		return ERR_OK;
 	}
 	err = apply(recovery, visit->record, visit->payload);

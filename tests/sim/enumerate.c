@@ -35,7 +35,8 @@ static enum err run_once(const struct sim_crash_case *test, uint64_t step, uint6
 
 	if (test->begin != NULL)
 		test->begin(sim, test->context);
-	node->crash_at = step;
+	/* What begin() did is not cut. */
+	node->crash_at = node->step_count + step;
 	node->crash_outcome = fate == 0	  ? SIM_CRASH_DROP_ALL
 			      : fate == 1 ? SIM_CRASH_KEEP_ALL
 					  : SIM_CRASH_RANDOM;

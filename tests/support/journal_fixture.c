@@ -39,7 +39,6 @@ struct sim_disk *store_disk(struct store *store, size_t index)
 
 void store_init(struct store *store, struct sim *sim, size_t volume_count)
 {
-	const struct sim_disk_options disk = {.latency_us = 50, .sync_us = 300};
 
 	*store = (struct store){.sim = sim,
 				.node = sim->nodes[0],
@@ -47,6 +46,8 @@ void store_init(struct store *store, struct sim *sim, size_t volume_count)
 				.segment_size = 64 * 1024};
 	sim_add_disk(store->node, "/index", NULL);
 	for (size_t i = 0; i < volume_count; i++) {
+		/* Different ones, so that they are not always done at the same instant. */
+		const struct sim_disk_options disk = {.latency_us = 50, .sync_us = 300 + 200 * i};
 		char path[32];
 
 		snprintf(path, sizeof(path), "/d%zu", i);
