@@ -73,8 +73,8 @@ struct entry {
 	struct id128 blob_incarnation; /* zero when no blob is named */
 	const struct blob_ref *blobs; /* named in clear: ids and extents */
 	size_t blob_count;
-	struct id128 signer;          /* node; zero: unsigned */
-	uint8_t signature[SIGNATURE_SIZE];
+	struct id128 signer;          /* the writer's node; zero: its entries are not signed */
+	uint8_t signature[SIGNATURE_SIZE]; /* zeros: a later one of its batch vouches for it */
 	struct bytes payload;
 	struct bytes signed_part;     /* what the signature covers: clear part and payload */
 };
@@ -113,14 +113,21 @@ MUST_USE enum err journal_writer_create(struct journal *journal, const struct ke
 					struct id128 signer, struct journal_writer **out);
 void journal_writer_destroy(struct journal_writer **writer);
 struct id128 journal_writer_incarnation(const struct journal_writer *writer);
-/* Durable on the quorum when it returns ERR_OK. ERR_UNAVAILABLE, ERR_FENCED, ERR_NOSPACE, ERR_CANCELED. */
+/*
+ * Durable on the quorum when it returns ERR_OK. ERR_UNAVAILABLE, ERR_NOSPACE, ERR_CANCELED: not
+ * acknowledged; the entry may still appear, once, as its bytes are sent again until they find their
+ * quorum. ERR_FENCED, ERR_CONFLICT: the writer is of no more use in this stream; a home that gets a
+ * new epoch takes a new writer.
+ */
 WAITS MUST_USE enum err journal_append(struct journal_writer *writer, struct journal_append *append);
 
 /*
  * Visits entries outside `after` (may be NULL: all), each incarnation in seq order, incarnations by
  * first arrival at the replica read; every entry once. *complete says whether enough replicas
  * answered. `seen` (may be NULL) is raised over what was visited. Reads in batches of at most
- * `limit` entries: returns ERR_OK with *more set when there are further ones.
+ * `limit` entries: returns ERR_OK with *more set when there are further ones. ERR_STALE: entries
+ * outside `after` are covered by a manifest that `after` does not know: load the manifests again.
+ * With `after` NULL those are left out. ERR_UNAVAILABLE: no replica answered.
  */
 WAITS MUST_USE enum err journal_read(struct journal *journal, struct id128 stream,
 				     const struct vector *after, size_t limit,
@@ -156,7 +163,11 @@ struct manifest {
 	struct bytes payload;    /* sealed: the roots of the state */
 };
 
-/* Pages first, synced on the quorum, then the manifest. Afterwards replicas truncate as INV 4 allows. */
+/*
+ * Pages first, synced on the quorum, then the manifest. Afterwards replicas truncate as INV 4
+ * allows. ERR_STALE: pages that are to be reused are not held any more, because another home's
+ * manifest was stored meanwhile; write all pages anew.
+ */
 WAITS MUST_USE enum err journal_put_manifest(struct journal *journal, const struct manifest *manifest,
 					     const struct manifest_page *new_pages,
 					     size_t new_page_count);

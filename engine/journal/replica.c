@@ -50,6 +50,18 @@ static void busy_leave(struct replica *replica, struct busy *busy)
 	memory_free(busy);
 }
 
+static bool has_page(const struct busy *busy, struct id128 page)
+{
+	if (stream_page(busy->stream, page) != NULL)
+		return true;
+	/* What is on its way gets to the disk first. */
+	for (const struct op *op = busy->ops; op != NULL; op = op->next)
+		if (op->append.record.type == RECORD_PAGE &&
+		    id128_equal(op->append.record.id, page))
+			return true;
+	return false;
+}
+
 static struct op *busy_op(const struct busy *busy, struct id128 incarnation, uint64_t seq)
 {
 	for (struct op *op = busy->ops; op != NULL; op = op->next)
@@ -243,10 +255,22 @@ static void take_failure(struct replica *replica, const struct op *op, enum err 
 	}
 }
 
+static bool is_incomplete(const struct stream *stream, const struct record *record)
+{
+	const struct stream_manifest *manifest =
+		record->type == RECORD_MANIFEST ? stream_manifest(stream, record->id) : NULL;
+
+	return manifest != NULL && !manifest->complete;
+}
+
 static void finish_op(struct replica *replica, struct op *op, enum err err)
 {
 	const struct record *record = &op->append.record;
 	struct busy *busy = op->busy;
+
+	/* A page that was on its way in front of it was refused. */
+	if (err == ERR_OK && busy != NULL && is_incomplete(busy->stream, record))
+		err = ERR_STALE;
 
 	if (busy == NULL) {
 		if (op->call != NULL)
@@ -289,6 +313,7 @@ static void op_done(struct log_append *append, enum err err)
 	if (op->group != NULL)
 		group_leave(op->group);
 	group_leave(&replica->ops);
+	stream_manifest_finish(&op->manifest);
 	memory_free(op);
 }
 
@@ -571,9 +596,11 @@ static void serve_promise(struct replica *replica, struct journal_promise_call *
 }
 
 /* ERR_STALE: pages are missing; ERR_EXISTS: there is nothing to do. */
-static enum err check_put(const struct stream *stream, const struct journal_put_call *call,
+static enum err check_put(const struct busy *busy, const struct journal_put_call *call,
 			  struct stream_manifest *manifest)
 {
+	const struct stream *stream = busy->stream;
+	const struct stream_manifest *held;
 	enum err err;
 
 	if (call->type == RECORD_PAGE)
@@ -583,11 +610,12 @@ static enum err check_put(const struct stream *stream, const struct journal_put_
 		return err;
 	if (!id128_equal(manifest->id, call->id))
 		return ERR_CORRUPT;
-	if (stream_manifest(stream, call->id) != NULL ||
+	held = stream_manifest(stream, call->id);
+	if ((held != NULL && held->complete) ||
 	    stream_dominates(stream, &manifest->vector, manifest->epoch, manifest->id))
 		return ERR_EXISTS;
 	for (size_t i = 0; i < manifest->page_count; i++)
-		if (stream_page(stream, manifest->pages[i]) == NULL)
+		if (!has_page(busy, manifest->pages[i]))
 			return ERR_STALE;
 	return ERR_OK;
 }
@@ -600,10 +628,9 @@ static enum err submit_put(struct replica *replica, struct busy *busy,
 
 	if (op == NULL)
 		return ERR_NOMEM;
-	err = check_put(busy->stream, call, &op->manifest);
+	err = check_put(busy, call, &op->manifest);
 	if (err != ERR_OK) {
-		vector_finish(&op->manifest.vector);
-		memory_free(op->manifest.pages);
+		stream_manifest_finish(&op->manifest);
 		memory_free(op);
 		return err;
 	}

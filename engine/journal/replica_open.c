@@ -80,6 +80,7 @@ static enum err apply(struct recovery *recovery, const struct record *record, st
 		err = replica_parse_manifest(payload, &manifest);
 	if (err == ERR_OK)
 		err = replica_apply(replica, record, recovery->segment->number, &manifest);
+	stream_manifest_finish(&manifest);
 	if (err == ERR_CONFLICT) {
 		env_log(replica->env,
 			"event=journal-conflict alarm=1 segment=%" PRIu64 " offset=%" PRIu64,

@@ -65,7 +65,7 @@ struct replica {
 	void *context;
 };
 
-/* Puts a synced record into the catalog. Takes over `manifest`, which may be NULL for other types. */
+/* Puts a synced record into the catalog. `manifest` (what a RECORD_MANIFEST says) stays the caller's to finish. */
 MUST_USE enum err replica_apply(struct replica *replica, const struct record *record,
 				uint64_t segment, struct stream_manifest *manifest);
 /* The vector and pages of an encoded manifest. */

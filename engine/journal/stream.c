@@ -20,11 +20,11 @@ struct stream *stream_create(struct id128 id, struct ledger *ledger)
 	return stream;
 }
 
-static void manifest_drop_memory(struct stream_manifest *manifest)
+void stream_manifest_finish(struct stream_manifest *manifest)
 {
 	vector_finish(&manifest->vector);
 	memory_free(manifest->pages);
-	manifest->pages = NULL;
+	*manifest = (struct stream_manifest){0};
 }
 
 void stream_destroy(struct stream **stream)
@@ -37,7 +37,7 @@ void stream_destroy(struct stream **stream)
 	for (size_t i = 0; i < gone->incarnation_count; i++)
 		memory_free(gone->incarnations[i].locations);
 	for (size_t i = 0; i < gone->manifest_count; i++)
-		manifest_drop_memory(&gone->manifests[i]);
+		stream_manifest_finish(&gone->manifests[i]);
 	memory_free(gone->incarnations);
 	memory_free(gone->manifests);
 	memory_free(gone->pages);
@@ -302,7 +302,7 @@ bool stream_dominates(const struct stream *stream, const struct vector *vector, 
 static void remove_manifest(struct stream *stream, size_t index)
 {
 	account(stream, &stream->manifests[index].location, false);
-	manifest_drop_memory(&stream->manifests[index]);
+	stream_manifest_finish(&stream->manifests[index]);
 	stream->manifests[index] = stream->manifests[--stream->manifest_count];
 	mark_dirty(stream, NULL, 0);
 }
@@ -417,13 +417,10 @@ enum err stream_put_manifest(struct stream *stream, struct stream_manifest *mani
 		held->location = manifest->location;
 		account(stream, &held->location, true);
 		mark_dirty(stream, NULL, 0);
-		manifest_drop_memory(manifest);
 		return ERR_OK;
 	}
-	if (stream_dominates(stream, &manifest->vector, manifest->epoch, manifest->id)) {
-		manifest_drop_memory(manifest);
+	if (stream_dominates(stream, &manifest->vector, manifest->epoch, manifest->id))
 		return ERR_OK;
-	}
 	if (stream->manifest_count >= STREAM_MANIFEST_MAX)
 		return ERR_LIMIT;
 	items = grown(stream->manifests, stream->manifest_count, sizeof(*items));
@@ -433,6 +430,7 @@ enum err stream_put_manifest(struct stream *stream, struct stream_manifest *mani
 	manifest->complete = false;
 	items[stream->manifest_count++] = *manifest;
 	account(stream, &manifest->location, true);
+	*manifest = (struct stream_manifest){0};
 	mark_dirty(stream, NULL, 0);
 	return settle(stream);
 }

@@ -93,6 +93,7 @@ struct stream {
 
 struct stream *stream_create(struct id128 id, struct ledger *ledger);
 void stream_destroy(struct stream **stream);
+void stream_manifest_finish(struct stream_manifest *manifest);
 
 /* NULL when it has none yet. */
 struct stream_incarnation *stream_find(const struct stream *stream, struct id128 incarnation);
@@ -105,7 +106,7 @@ const struct location *stream_entry(const struct stream_incarnation *incarnation
 /* Joins. What is held already, with the same bytes, moves to the new location. ERR_CONFLICT: other bytes. */
 MUST_USE enum err stream_put_entry(struct stream *stream, struct id128 incarnation, uint64_t seq,
 				   const struct location *location);
-/* Takes over vector and pages of `manifest`. */
+/* Takes over vector and pages of `manifest` where it keeps them, and leaves it empty then. */
 MUST_USE enum err stream_put_manifest(struct stream *stream, struct stream_manifest *manifest);
 MUST_USE enum err stream_put_page(struct stream *stream, const struct stream_page *page);
 /* Keeps the highest (epoch, home). */
