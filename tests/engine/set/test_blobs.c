@@ -3,10 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "engine/io.h"
+#include "engine/volume/log.h"
 #include "tests/support/blobs_fixture.h"
 
 static struct blobs_fixture fixture;
@@ -205,12 +208,164 @@ static void test_lose_a_volume(void **state)
 	}
 }
 
+/* ---- wider profiles ---- */
+
+static WAITS void lose_two_of_six(void *argument)
+{
+	struct blobs_status status;
+
+	(void)argument;
+	open_fresh();
+	put_many(80, 9000);
+	blobs_get_status(fixture.blobs, &status);
+	assert_int_equal(status.profile.k, 4);
+	assert_int_equal(status.profile.m, 2);
+	assert_int_equal(blobs_settle(fixture.blobs), ERR_OK);
+	put_many(5, 9000);
+	blobs_fixture_lose(&fixture, 1);
+	blobs_fixture_lose(&fixture, 4);
+	blobs_fixture_check(&fixture);
+	put_many(5, 9000);
+	assert_int_equal(blobs_settle(fixture.blobs), ERR_OK);
+	blobs_get_status(fixture.blobs, &status);
+	assert_int_equal(status.volumes_tolerated, 0);
+	assert_true(status.degraded_reads > 0);
+	blobs_fixture_check(&fixture);
+	blobs_fixture_close(&fixture);
+}
+
+static WAITS void spread_and_lose_two(void *argument)
+{
+	fixture.spread = true;
+	lose_two_of_six(argument);
+}
+
+static void test_lose_two_of_six(void **state)
+{
+	(void)state;
+	run(20, 6, spread_and_lose_two);
+}
+
+/* ---- slow disks ---- */
+
+static WAITS void slow_disk(void *argument)
+{
+	uint64_t start_ms, took_ms;
+	struct blobs_status status;
+
+	(void)argument;
+	fixture.options.hedge_ms = 400;
+	open_fresh();
+	put_many(5, 5000);
+	/* Syncs of 200 us become ten seconds. */
+	fixture.disks[1]->slow_factor = 50000;
+	start_ms = sim_now_ms(fixture.sim);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(blobs_fixture_put(&fixture, 5000, 0), ERR_OK);
+	took_ms = sim_now_ms(fixture.sim) - start_ms;
+	assert_true(took_ms < 2000);
+	blobs_get_status(fixture.blobs, &status);
+	assert_int_equal(status.profile.k, 1);
+	blobs_fixture_check(&fixture);
+	fixture.disks[1]->slow_factor = 1;
+	assert_int_equal(task_sleep(60000), ERR_OK);
+	assert_int_equal(blobs_settle(fixture.blobs), ERR_OK);
+	blobs_get_status(fixture.blobs, &status);
+	/* What was slow is not suspect for ever, and the paused set is sealed like any other. */
+	assert_int_equal(status.profile.k, 2);
+	assert_int_equal(status.sets_unsealed_old, 0);
+	blobs_fixture_check(&fixture);
+	blobs_fixture_close(&fixture);
+}
+
+static void test_a_slow_disk_delays_nobody(void **state)
+{
+	(void)state;
+	run(30, 3, slow_disk);
+}
+
+/* ---- damage ---- */
+
+/* Flips one bit of every file in a volume's columns, so far behind its header or before its end. */
+static WAITS void damage_columns(size_t volume, uint64_t distance, bool from_end)
+{
+	struct buf names = {0};
+	char path[32], folder[64], file_path[128];
+
+	blobs_fixture_path(volume, path);
+	(void)snprintf(folder, sizeof(folder), "%s/columns", path);
+	assert_int_equal(io_list(folder, &names), ERR_OK);
+	for (size_t i = 0; i < names.size; i += strlen((const char *)names.data + i) + 1) {
+		struct env_file *file = NULL;
+		struct env_stat stat;
+		uint64_t at;
+		uint8_t byte;
+
+		(void)snprintf(file_path, sizeof(file_path), "%s/%s", folder,
+			       (const char *)names.data + i);
+		assert_int_equal(io_open(file_path, ENV_OPEN_WRITE, &file), ERR_OK);
+		assert_int_equal(io_stat_file(file, &stat), ERR_OK);
+		at = from_end ? stat.size - distance : LOG_HEADER_SIZE + distance;
+		assert_int_equal(io_read_exact(file, at, &byte, 1), ERR_OK);
+		byte ^= 0x10;
+		assert_int_equal(io_write_sync(file, at, bytes_make(&byte, 1)), ERR_OK);
+		io_close(&file);
+	}
+	buf_finish(&names);
+}
+
+static bool damage_end;
+static uint64_t read_elsewhere;
+
+static WAITS void rot(void *argument)
+{
+	struct blobs_status status;
+
+	(void)argument;
+	fixture.options.passive = true;
+	open_fresh();
+	put_many(10, 9000);
+	assert_int_equal(blobs_settle(fixture.blobs), ERR_OK);
+	put_many(10, 9000);
+	/* While serving: sealed ones are decoded, open ones come from the mirror. */
+	damage_columns(lost_volume, 700, damage_end);
+	blobs_fixture_check(&fixture);
+	blobs_get_status(fixture.blobs, &status);
+	read_elsewhere += status.degraded_reads + status.mirror_reads;
+	blobs_fixture_close(&fixture);
+	/* After a start the open set is found damaged, and evacuated. */
+	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
+	blobs_fixture_check(&fixture);
+	assert_int_equal(blobs_settle(fixture.blobs), ERR_OK);
+	blobs_get_status(fixture.blobs, &status);
+	assert_int_equal(status.sets_unsealed_old, 0);
+	blobs_fixture_check(&fixture);
+	blobs_fixture_close(&fixture);
+}
+
+static void test_rot_on_one_volume(void **state)
+{
+	(void)state;
+	read_elsewhere = 0;
+	for (lost_volume = 0; lost_volume < 3; lost_volume++) {
+		damage_end = false;
+		run(40 + lost_volume, 3, rot);
+		/* The trailers of sealed columns, the last records of open ones. */
+		damage_end = true;
+		run(50 + lost_volume, 3, rot);
+	}
+	assert_true(read_elsewhere > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put_and_get), cmocka_unit_test(test_put_large),
 		cmocka_unit_test(test_seal),	    cmocka_unit_test(test_reopen),
 		cmocka_unit_test(test_lose_a_volume),
+		cmocka_unit_test(test_lose_two_of_six),
+		cmocka_unit_test(test_a_slow_disk_delays_nobody),
+		cmocka_unit_test(test_rot_on_one_volume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
