@@ -74,6 +74,7 @@ uint64_t blob_read_count(const struct blobs *blobs);
 struct blobs_status {
 	uint64_t sets_open, sets_sealed, sets_unsealed_old; /* old: waiting for evacuation */
 	uint64_t seals, evacuations, degraded_reads, mirror_reads;
+	uint64_t records_lost; /* of which an evacuation found no valid copy */
 	uint64_t bytes_stored;      /* payload bytes of live sets */
 	struct profile_status {
 		uint8_t k, m;

@@ -224,6 +224,7 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 				     .evacuations = blobs->evacuations,
 				     .degraded_reads = blobs->degraded_reads,
 				     .mirror_reads = blobs->mirror_reads,
+				     .records_lost = blobs->records_lost,
 				     .bytes_stored = blobs->bytes_stored};
 	for (const struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
 		out->sets_open += writer_uses(blobs, set);
