@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/memory.h"
 #include "engine/io.h"
 #include "engine/volume/log.h"
 #include "tests/support/blobs_fixture.h"
@@ -357,6 +358,48 @@ static void test_rot_on_one_volume(void **state)
 	assert_true(read_elsewhere > 0);
 }
 
+/* ---- memory ---- */
+
+static uint64_t failing_allocation;
+static bool allocation_failed;
+
+static WAITS void run_out_of_memory(void *argument)
+{
+	uint64_t before;
+	enum err err;
+
+	(void)argument;
+	fixture.options.passive = true;
+	open_fresh();
+	put_many(2, 9000);
+	before = memory_allocations();
+	memory_fail_after(failing_allocation);
+	err = blobs_fixture_put(&fixture, 9000, 0);
+	if (err == ERR_OK)
+		err = blobs_settle(fixture.blobs);
+	if (err == ERR_OK)
+		err = blobs_fixture_get(&fixture, 0);
+	memory_fail_after(UINT64_MAX);
+	allocation_failed = memory_allocations() - before > failing_allocation;
+	assert_true(err == ERR_OK || err == ERR_NOMEM || err == ERR_UNAVAILABLE);
+	put_many(1, 5000);
+	blobs_fixture_check(&fixture);
+	assert_int_equal(blobs_settle(fixture.blobs), ERR_OK);
+	blobs_fixture_check(&fixture);
+	blobs_fixture_close(&fixture);
+}
+
+static void test_every_allocation_may_fail(void **state)
+{
+	(void)state;
+	failing_allocation = 0;
+	do
+		run(60, 3, run_out_of_memory);
+	while (allocation_failed && ++failing_allocation < 5000);
+	print_message("%llu allocations\n", (unsigned long long)failing_allocation);
+	assert_true(failing_allocation > 50);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_lose_two_of_six),
 		cmocka_unit_test(test_a_slow_disk_delays_nobody),
 		cmocka_unit_test(test_rot_on_one_volume),
+		cmocka_unit_test(test_every_allocation_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
