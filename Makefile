@@ -153,5 +153,18 @@ install: all ## DESTDIR=, PREFIX=/usr/local
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section/ || exit 1; \
 	done
 
+# ---- benchmarks ----
+
+BENCH_LOADS := $(B)/bench/load_lmtp $(B)/bench/load_imap
+$(BENCH_LOADS): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(wildcard bench/load/*.c)) $(LINK)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
+$(B)/bench/slow_sync.so: bench/slow_sync.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -shared -o $@ $< -ldl
+
+.PHONY: bench
+bench: all benches $(BENCH_LOADS) $(B)/bench/slow_sync.so ## ratios against limits and peers (QUICK=1: 4 minutes)
+	@python3 bench/bench.py --build $(B) $(if $(QUICK),--quick)
+
 -include $(shell test -d $(B) && find $(B) -name '*.d')
 .SECONDARY:
