@@ -156,7 +156,7 @@ install: all ## DESTDIR=, PREFIX=/usr/local
 # ---- benchmarks ----
 
 BENCH_LOADS := $(B)/bench/load_lmtp $(B)/bench/load_imap
-$(BENCH_LOADS): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(wildcard bench/load/*.c)) $(LINK)
+$(BENCHES) $(BENCH_LOADS): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(wildcard bench/load/*.c)) $(LINK)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
 $(B)/bench/slow_sync.so: bench/slow_sync.c
 	@mkdir -p $(@D)
