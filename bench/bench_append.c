@@ -148,7 +148,7 @@ static void run_raw(struct job *job)
 		parts[i] = (struct iovec){job->payload, RECORD_PAYLOAD};
 	stage_path(&job->stage, "raw", path);
 	file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (file < 0 || posix_fallocate(file, 0, (off_t)total_size(job) * 2) != 0 ||
+	if (file < 0 || fallocate(file, FALLOC_FL_KEEP_SIZE, 0, (off_t)total_size(job) * 2) != 0 ||
 	    fsync(file) != 0)
 		load_die("%s: %s", path, strerror(errno));
 	begun_us = load_now_us();

@@ -116,7 +116,7 @@ class Dovecot(Peer):
         self.lmtp = f"unix:{directory}/run/bench-lmtp"
         self.imap, self.imaps = (f"127.0.0.1:{free_port()}" for _ in range(2))
         self.store = directory + "/mail"
-        self.configure()
+        self.configuration = self.configure()
 
     @staticmethod
     def missing():
@@ -131,6 +131,7 @@ class Dovecot(Peer):
         return None if all(map(os.path.exists, needed)) else "Dovecot cannot be installed here"
 
     def configure(self):
+        """Its files, and the text of its configuration."""
         directory = self.directory
         root = os.geteuid() == 0
         me = pwd.getpwuid(os.geteuid()).pw_name
@@ -157,7 +158,6 @@ mail_uid = {mail_pwd.pw_uid}
 mail_gid = {mail_pwd.pw_gid}
 first_valid_uid = {min(mail_pwd.pw_uid, 500)}
 first_valid_gid = {min(mail_pwd.pw_gid, 500)}
-mail_fsync = {self.fsync}
 mail_max_userip_connections = 0
 mail_log_prefix = "%s(%u): "
 lmtp_save_to_detail_mailbox = no
@@ -222,8 +222,7 @@ plugin {{
   mail_crypt_save_version = 2
 }}
 """
-        with open(directory + "/dovecot.conf", "w", encoding="ascii") as out:
-            out.write(text)
+        return text
 
     def make_crypt_keys(self, owner):
         key, public = self.directory + "/crypt.key", self.directory + "/crypt.pub"
@@ -234,5 +233,35 @@ plugin {{
                        capture_output=True)
         os.chown(key, owner.pw_uid, owner.pw_gid)
 
-    def start(self):
-        self.launch(["/usr/sbin/dovecot", "-F", "-c", self.directory + "/dovecot.conf"])
+    def start(self, fsync=None):
+        path = self.directory + "/dovecot.conf"
+        with open(path, "w", encoding="ascii") as out:
+            out.write(self.configuration + f"mail_fsync = {fsync or self.fsync}\n")
+        self.launch(["/usr/sbin/dovecot", "-F", "-c", path])
+
+    def make_accounts(self, count):
+        """All there are: the static user database knows everybody."""
+
+
+class Aerostore(Peer):
+    """One aerod with every role, as aeroctl init makes it: three volumes in one directory."""
+
+    def __init__(self, name, directory, sync, build):
+        super().__init__(name, directory, sync)
+        self.build = build
+        self.store = directory + "/store"
+        self.lmtp = f"unix:{directory}/lmtp"
+        self.imap, self.imaps = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        self.aeroctl("init", "--dir", self.store)
+        self.configure()
+
+    @staticmethod
+    def missing(build):
+        for program in "aerod", "aeroctl":
+            if not os.path.exists(f"{build}/{program}"):
+                return f"{program} is not built"
+        return None
+
+    def aeroctl(self, *arguments, text=None):
+        subprocess.run([f"{self.build}/aeroctl", *arguments], input=text, text=True, check=True,
+                       capture_output=True)

@@ -1,0 +1,396 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MPL-2.0
+"""bench - Aerostore against limits and peers on this machine, as ratios of one run.
+
+Whatever is compared is measured in turn, three times, and medians are taken. All servers
+run throughout with slow_sync.so preloaded, which counts syncs and delays them where the
+report says so. Writes bench/out/bench.{txt,json,svg}.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+from peers import Aerostore, Dovecot
+from report import Report
+from sync import Sync
+
+ROUNDS = 3
+DELAYS_MS = (0.2, 2, 10)
+
+
+class Bench:
+    def __init__(self, options):
+        self.build = os.path.abspath(options.build)
+        self.quick = options.quick
+        self.sections = options.sections
+        self.report = Report()
+        self.work = tempfile.mkdtemp(prefix="aerostore-bench-", dir=options.directory)
+        os.chmod(self.work, 0o755)  # Dovecot's mail user passes through
+        self.account_count = 40 if self.quick else 100
+        # Accounts behind those of the LMTP runs have a purpose of their own.
+        self.mailbox, self.pending, self.idle = (self.account_count + i for i in range(3))
+        self.peers = []
+        self.ours = self.plain = None
+
+    # ---- running a generator ----
+
+    def run(self, program, *arguments, environment=None):
+        command = [f"{self.build}/bench/{program}", *map(str, arguments)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, **(environment or {})}, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(" ".join(command[:4]) + ": " + done.stderr.strip())
+        return json.loads(done.stdout)
+
+    def in_turn(self, measure, peers=None):
+        """{peer name: [measure(peer), ...]}; a peer that fails once is left out, with a note."""
+        results = {peer.name: [] for peer in peers or self.peers}
+        for _ in range(ROUNDS):
+            for peer in peers or self.peers:
+                if results[peer.name] is None:
+                    continue
+                try:
+                    results[peer.name].append(measure(peer))
+                except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                    self.report.note(f"{peer.name}: {error}")
+                    results[peer.name] = None
+                    self.revive(peer)
+        return {name: values for name, values in results.items() if values}
+
+    def revive(self, peer):
+        if peer.process is not None and peer.process.poll() is not None:
+            self.report.note(f"{peer.name} has ended with status {peer.process.returncode}, starting again")
+            peer.process = None
+            peer.start()
+
+    def add(self, section, what, values, unit, better, targets=None):
+        """A row for each peer but ours; values {peer name: number}, targets {peer name: target}."""
+        for peer in [peer for peer in self.peers if peer is not self.ours] or [None]:
+            name = peer.name if peer else ""
+            if peer is None or name in values:
+                self.report.add(section, what, values.get("aerostore"), values.get(name), unit, name,
+                                better, (targets or {}).get(name))
+
+    # ---- limits ----
+
+    def append(self):
+        for delay in (0, *DELAYS_MS):
+            directory = tempfile.mkdtemp(dir=self.work)
+            self.own_sync.set_delay_ms(delay)
+            count = {0: 100, 0.2: 100, 2: 50, 10: 20}[delay]
+            result = self.run("bench_append", directory, count, environment=self.own_sync.environment)
+            shutil.rmtree(directory)
+            self.report.details[f"append {delay} ms"] = result
+            if delay == 0:
+                self.sync_p50 = result["sync_p50_us"]
+                self.report.note(f"sync of 16 KiB: p50 {result['sync_p50_us']} us, p99 {result['sync_p99_us']} us")
+            for batch in result["batches"]:
+                self.report.add("append, group commit", f"{batch['batch']} x 16 KiB a sync, +{delay} ms",
+                                batch["engine_mb_per_s"], batch["raw_mb_per_s"], "MB/s",
+                                "pwritev+fdatasync", "higher")
+                if batch["engine_syncs"] != batch["raw_syncs"]:
+                    self.report.note(f"append: {batch['engine_syncs']} syncs where {batch['raw_syncs']} do")
+        self.own_sync.set_delay_ms(0)
+
+    def seal(self):
+        for delay in (0, 2):
+            directory = tempfile.mkdtemp(dir=self.work)
+            self.own_sync.set_delay_ms(delay)
+            result = self.run("bench_seal", directory, 64, environment=self.own_sync.environment)
+            shutil.rmtree(directory)
+            self.report.details[f"seal {delay} ms"] = result
+            limit = result["isal_mb_per_s"]
+            if delay == 0:
+                for what in "encode", "decode":
+                    self.report.add("seal 2+1, 64 MiB columns", f"stripe {what}", result[what + "_mb_per_s"],
+                                    limit, "MB/s", "ISA-L encode", "higher")
+            self.report.add("seal 2+1, 64 MiB columns", f"whole seal, disks and checks, +{delay} ms",
+                            result["seal_mb_per_s"], limit, "MB/s", "ISA-L encode", "higher")
+            self.report.add("seal 2+1, 64 MiB columns", f"syncs of one seal, +{delay} ms",
+                            result["seal_syncs"], None, "syncs", "", "lower")
+        self.own_sync.set_delay_ms(0)
+
+    # ---- delivery ----
+
+    def deliver(self, peer, connections, mix):
+        warmup, run = (300, 1000) if self.quick else (1000, 4000)
+        syncs = peer.sync.count()
+        result = self.run("load_lmtp", peer.lmtp, connections, mix, self.account_count, 0, warmup, run, 0)
+        result["syncs"] = (peer.sync.count() - syncs) / max(result["acknowledged"], 1)
+        return result
+
+    def lmtp_case(self, connections, mix, delay=0, peers=None, targets=None):
+        for peer in self.peers:
+            peer.sync.set_delay_ms(delay)
+        results = self.in_turn(lambda peer: self.deliver(peer, connections, mix), peers)
+        for peer in self.peers:
+            peer.sync.set_delay_ms(0)
+        section = "LMTP" + (f", sync +{delay} ms" if delay else "")
+        self.report.details[f"{section} {mix} {connections}"] = results
+        median = {key: {name: statistics.median(r[key] for r in values)
+                        for name, values in results.items()} for key in ("rate", "p99_us", "syncs")}
+        self.add(section, f"{mix} mails, {connections} connections", median["rate"], "mails/s", "higher", targets)
+        if connections == 64:
+            limit = {"mdbox": ("value", 0.5)} if mix == "small" and not delay else None
+            self.add(section, f"{mix} mails, {connections}: syncs each", median["syncs"], "syncs", "lower", limit)
+        if not delay:
+            self.add(section, f"{mix} mails, {connections}: p99",
+                     {name: us / 1000 for name, us in median["p99_us"].items()}, "ms", "lower")
+
+    def lmtp(self):
+        wanted = {("small", 8): 2, ("small", 64): 3, ("real", 8): 1, ("real", 64): 1, ("real", 1): 1}
+        for mix in "small", "real":
+            for connections in 1, 8, 64:
+                limit = wanted.get((mix, connections))
+                self.lmtp_case(connections, mix, targets={"mdbox": ("ratio", limit)} if limit else None)
+        peers = [peer for peer in self.peers if not getattr(peer, "crypt", False)]
+        for delay in DELAYS_MS:
+            for connections in (64,) if self.quick else (1, 8, 64):
+                self.lmtp_case(connections, "small", delay, peers)
+
+    # ---- IMAP ----
+
+    def imap_peers(self):
+        return [peer for peer in self.peers if not getattr(peer, "crypt", False)]
+
+    def time_imap(self, peer, user, *commands):
+        return self.run("load_imap", "time", peer.imap, peer.user(user), peer.password, *commands)
+
+    def fill(self, peer, user, count):
+        """Not a measurement: Dovecot takes so many faster when it need not sync."""
+        unsynced = isinstance(peer, Dovecot)
+        if unsynced:
+            peer.stop()
+            peer.start(fsync="never")
+        begun = time.monotonic()
+        result = self.run("load_lmtp", peer.lmtp, 1 if unsynced else 8, "small", 1, user, 0, 0, count)
+        self.report.details[f"fill {peer.name} {user}"] = result
+        self.report.note(f"{peer.name}: {count} mails into one account in {time.monotonic() - begun:.1f} s"
+                         + (" without syncs" if unsynced else ""))
+        if unsynced:
+            peer.stop()
+            peer.start()
+
+    def first_select(self, user, count):
+        values = {}
+        for peer in self.imap_peers():
+            try:
+                self.fill(peer, user, count)
+                result = self.time_imap(peer, user, "SELECT INBOX")
+                if result["commands"][0]["exists"] != count:
+                    raise RuntimeError(f"{result['commands'][0]['exists']} of {count} mails in INBOX")
+                values[peer.name] = (result["login_us"] + result["commands"][0]["us"]) / 1000
+            except (RuntimeError, OSError) as error:
+                self.report.note(f"{peer.name}: {error}")
+                self.revive(peer)
+        self.add("first login", f"LOGIN and SELECT, {count} mails pending", values, "ms", "lower")
+
+    def pending_select(self):
+        self.first_select(self.pending, 5000 if self.quick else 100000)
+
+    def listing(self, peer):
+        count = self.mail_count
+        result = self.time_imap(peer, self.mailbox, "SELECT INBOX", "FETCH 1:* (UID FLAGS)",
+                                "FETCH 1:* ENVELOPE")
+        seen = [result["commands"][0]["exists"], *(c["fetches"] for c in result["commands"][1:])]
+        if seen != [count] * 3:
+            raise RuntimeError(f"listing gave {seen} of {count} mails")
+        return [result["login_us"] / 1000, *(c["us"] / 1000 for c in result["commands"])]
+
+    def bodies(self, peer, count):
+        return self.run("load_imap", "random", peer.imap, peer.user(self.mailbox), peer.password, count)
+
+    def listing_rows(self, state, results, targets):
+        self.report.details[f"listing {state}"] = results
+        for i, what in enumerate(("LOGIN", "SELECT", "FETCH 1:* (UID FLAGS)", "FETCH 1:* ENVELOPE")):
+            self.add(f"IMAP, {self.mail_count} mails, {state}", what,
+                     {name: statistics.median(v[i] for v in values) for name, values in results.items()},
+                     "ms", "lower", targets.get(what))
+
+    def body_row(self, state, results, targets):
+        self.report.details[f"bodies {state}"] = results
+        for key, what in ("p50_us", "p50"), ("p99_us", "p99"):
+            self.add(f"IMAP, {self.mail_count} mails, {state}", f"random BODY.PEEK[], {what}",
+                     {name: statistics.median(v[key] for v in values) / 1000
+                      for name, values in results.items()}, "ms", "lower", targets if what == "p50" else None)
+
+    def cold(self, peer):
+        peer.stop()
+        drop_from_cache(peer.store)
+        peer.start()
+
+    def imap(self):
+        self.mail_count = 5000 if self.quick else 50000
+        self.first_select(self.mailbox, self.mail_count)
+        peers, count = self.imap_peers(), 1000 if self.quick else 5000
+
+        def measure_cold(peer):
+            self.cold(peer)
+            return self.listing(peer)
+
+        def bodies_cold(peer):
+            self.cold(peer)
+            return self.bodies(peer, count // 5)
+
+        # Once unmeasured: Dovecot fills its cache with what is asked for.
+        self.in_turn(lambda peer: (self.listing(peer), self.bodies(peer, count)), peers)
+        self.listing_rows("warm", self.in_turn(self.listing, peers),
+                          {"SELECT": {"mdbox": ("ratio", 1)},
+                           "FETCH 1:* (UID FLAGS)": {"mdbox": ("ratio", 0.5)}})
+        self.body_row("warm", self.in_turn(lambda peer: self.bodies(peer, count), peers),
+                      {"mdbox": ("ratio", 1.2)})
+        self.listing_rows("cold", self.in_turn(measure_cold, peers), {})
+        self.body_row("cold", self.in_turn(bodies_cold, peers), {})
+
+    def idle_latency(self):
+        count = 20 if self.quick else 100
+        results = self.in_turn(lambda peer: self.run("load_imap", "idle", peer.imap, peer.user(self.idle),
+                                                     peer.password, peer.lmtp, count), self.imap_peers())
+        self.report.details["idle"] = results
+        for key, what in ("p50_us", "p50"), ("p99_us", "p99"):
+            self.add("IDLE", f"end of DATA to EXISTS, {what}",
+                     {name: statistics.median(v[key] for v in values) / 1000
+                      for name, values in results.items()}, "ms", "lower",
+                     {"mdbox": ("value", 5)} if what == "p50" else None)
+
+    def session_memory(self, peer, address):
+        count = 300 if self.quick else 1000
+        before = memory_kib(peer)
+        command = [f"{self.build}/bench/load_imap", "sessions", address, peer.user(self.idle), peer.password,
+                   str(count)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
+            if clients.stdout.readline().strip() != "ready":
+                raise RuntimeError("idle sessions could not be opened")
+            time.sleep(2)
+            used = memory_kib(peer) - before
+            clients.stdin.close()
+            clients.wait(60)
+        time.sleep(1)
+        return used / count
+
+    def sessions(self):
+        for what, prefix, limit in ("plain", "", 16), ("TLS", "tls:", 32):
+            values = {}
+            for peer in self.imap_peers():
+                try:
+                    values[peer.name] = self.session_memory(peer, prefix + (peer.imaps if prefix else peer.imap))
+                except (RuntimeError, OSError) as error:
+                    self.report.note(f"{peer.name}: {error}")
+                    self.revive(peer)
+            self.add("idle sessions of one account", f"PSS each, {what}", values, "KiB", "lower",
+                     {"mdbox": ("value", limit)})
+
+    # ---- all ----
+
+    def make_peers(self):
+        library = self.build + "/bench/slow_sync.so"
+
+        def sync(name):
+            return Sync(library, f"{self.work}/{name}.sync")
+
+        self.own_sync = sync("own")
+        if not {"lmtp", "pending", "imap", "idle", "sessions"} & set(self.sections):
+            return
+        why = Aerostore.missing(self.build)
+        if why is None:
+            self.ours = Aerostore("aerostore", self.work + "/aerostore", sync("aerostore"), self.build)
+            self.peers.append(self.ours)
+        else:
+            self.report.note("skipped: Aerostore's servers: " + why)
+        why = Dovecot.missing()
+        if why is None:
+            self.plain = Dovecot("mdbox", self.work + "/mdbox", sync("mdbox"))
+            self.peers += [self.plain, Dovecot("mdbox+crypt", self.work + "/mdbox-crypt", sync("crypt"), crypt=True)]
+        else:
+            self.report.note("skipped: Dovecot: " + why)
+        for peer in self.peers:
+            peer.start()
+            peer.make_accounts(self.account_count + 3)
+
+    def run_all(self):
+        steps = {"append": self.append, "seal": self.seal, "lmtp": self.lmtp, "imap": self.imap,
+                 "pending": self.pending_select, "idle": self.idle_latency, "sessions": self.sessions}
+        self.make_peers()
+        for name, step in steps.items():
+            if name not in self.sections:
+                continue
+            begun = time.monotonic()
+            try:
+                step()
+            except Exception as error:  # the other sections still count
+                traceback.print_exc()
+                self.report.note(f"{name} was cut short: {error}")
+            print(f"[{name}: {time.monotonic() - begun:.0f} s]", flush=True)
+
+    def finish(self):
+        for peer in self.peers:
+            peer.stop()
+        out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "out")
+        os.makedirs(out, exist_ok=True)
+        sync_p50 = getattr(self, "sync_p50", None)
+        self.report.write(out, {
+            "date": time.strftime("%Y-%m-%d %H:%M"), "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+            f"Linux {platform.release()}", "sync p50": f"{sync_p50} us" if sync_p50 else "not measured",
+            "load average at the end": " ".join(f"{x:.1f}" for x in os.getloadavg()),
+            "mode": "quick" if self.quick else "full"})
+        print(self.report.table())
+        print("written: bench/out/bench.txt, bench.json, bench.svg")
+        if self.keep:
+            print("kept: " + self.work)
+        else:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+
+def drop_from_cache(directory):
+    """What a restart of the machine would leave in the page cache of these files: nothing."""
+    os.sync()
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                with open(os.path.join(folder, name), "rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            except OSError:
+                pass
+
+
+def memory_kib(peer):
+    """Proportional set size of all processes of the peer."""
+    total = 0
+    for pid in peer.pids():
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+                total += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+        except OSError:
+            continue
+    return total
+
+
+def main():
+    sections = ("append", "seal", "lmtp", "imap", "pending", "idle", "sessions")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", required=True, help="build/<variant>")
+    parser.add_argument("--quick", action="store_true", help="smaller mailboxes, shorter runs")
+    parser.add_argument("--directory", default="/var/tmp", help="stores are made below, on the disk to measure")
+    parser.add_argument("--sections", type=lambda text: text.split(","), default=sections,
+                        help="some of " + ",".join(sections))
+    parser.add_argument("--keep", action="store_true", help="leave stores and logs behind")
+    options = parser.parse_args()
+    bench = Bench(options)
+    bench.keep = options.keep
+    try:
+        bench.run_all()
+    finally:
+        bench.finish()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
