@@ -6,7 +6,7 @@
  *   bench_append DIR BATCHES
  *
  * Records of 16 KiB, 1, 8 and 64 of them a batch, BATCHES batches. Both sides
- * write new files preallocated alike, in turn, three times; medians are printed.
+ * write new files preallocated alike, in turn, nine times; medians are printed.
  * The engine's side hashes and frames each record, and checks after each sync
  * that file and volume are still in their places; the raw side does neither.
  */
@@ -24,7 +24,7 @@
 
 #define RECORD_PAYLOAD (16u * 1024)
 #define BATCH_MAX 64u
-#define ROUNDS 3u
+#define ROUNDS 9u
 
 static const struct id128 CLUSTER = {{0xbe}};
 

@@ -250,18 +250,39 @@ class Aerostore(Peer):
         super().__init__(name, directory, sync)
         self.build = build
         self.store = directory + "/store"
-        self.lmtp = f"unix:{directory}/lmtp"
-        self.imap, self.imaps = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        self.aeroctl("init", "--dir", self.store)
-        self.configure()
+        self.configuration = self.store + "/aerostore.conf"
+        self.lmtp = f"unix:{self.store}/lmtp.sock"
+        ports = [free_port() for _ in range(3)]
+        self.imap, self.imaps = (f"127.0.0.1:{port}" for port in ports[:2])
+        self.aeroctl("init", "--dir", self.store, "--imap", str(ports[0]), "--imaps", str(ports[1]),
+                     "--lmtp", str(ports[2]))
+        self.raise_limits()
 
     @staticmethod
     def missing(build):
+        """None, or why there is none here."""
         for program in "aerod", "aeroctl":
             if not os.path.exists(f"{build}/{program}"):
                 return f"{program} is not built"
         return None
 
     def aeroctl(self, *arguments, text=None):
-        subprocess.run([f"{self.build}/aeroctl", *arguments], input=text, text=True, check=True,
-                       capture_output=True)
+        done = subprocess.run([f"{self.build}/aeroctl", *arguments], input=text, text=True, check=False,
+                              stdin=subprocess.DEVNULL if text is None else None, capture_output=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"aeroctl {' '.join(arguments[:2])}: {done.stderr.strip()}")
+
+    def raise_limits(self):
+        """All clients of a benchmark come from one address."""
+        with open(self.configuration, encoding="utf-8") as file:
+            lines = [line for line in file if not line.startswith("connection-limit")]
+        with open(self.configuration, "w", encoding="utf-8") as file:
+            file.writelines(lines + ["connection-limit = 10000\n", "connection-limit-per-peer = 10000\n"])
+
+    def start(self):
+        self.launch([f"{self.build}/aerod", "-c", self.configuration])
+
+    def make_accounts(self, count):
+        for number in range(count):
+            self.aeroctl("-c", self.configuration, "account", "create", self.user(number),
+                         "--password-file", "-", text=self.password + "\n")
