@@ -234,14 +234,14 @@ int main(int argc, char **argv)
 		run_stripe(&job);
 		stage_run(&job.stage, run_seal, &job);
 	}
-	printf("{\"isal_mb_per_s\": %.1f, \"file_mb_per_s\": %.1f, \"encode_mb_per_s\": %.1f, \"decode_mb_per_s\": %.1f, "
+	printf("{\"isal_mb_per_s\": %.1f, \"file_mb_per_s\": %.1f, \"encode_mb_per_s\": %.1f, "
+	       "\"decode_mb_per_s\": %.1f, "
 	       "\"seal_mb_per_s\": %.2f, \"seal_syncs\": %llu, \"seal_mb_read\": %.1f, "
 	       "\"seal_mb_written\": %.1f}\n",
 	       stage_median(job.isal, ROUNDS), stage_median(job.file, ROUNDS),
 	       stage_median(job.encode, ROUNDS), stage_median(job.decode, ROUNDS),
-	       stage_median(job.seal, ROUNDS),
-	       (unsigned long long)job.seal_syncs, (double)job.seal_bytes_read / 1e6,
-	       (double)job.seal_bytes_written / 1e6);
+	       stage_median(job.seal, ROUNDS), (unsigned long long)job.seal_syncs,
+	       (double)job.seal_bytes_read / 1e6, (double)job.seal_bytes_written / 1e6);
 	stage_close(&job.stage);
 	for (size_t i = 0; i < DATA_COLUMNS; i++)
 		memory_free(job.columns[i]);

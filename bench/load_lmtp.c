@@ -37,9 +37,9 @@ enum phase {
 struct connection {
 	int descriptor;
 	enum phase phase;
-	struct buf head;      /* the command, or the mail's first header line */
-	struct bytes out[3];  /* still to be sent, in order */
-	bool waits_to_send;   /* epoll watches for room */
+	struct buf head;     /* the command, or the mail's first header line */
+	struct bytes out[3]; /* still to be sent, in order */
+	bool waits_to_send;  /* epoll watches for room */
 	char line[1024];
 	size_t line_size;
 	uint64_t started_us, mail_size;
@@ -68,9 +68,9 @@ static void flush(struct run *run, struct connection *connection)
 
 		for (size_t i = 0; i < 3; i++)
 			if (connection->out[i].size != 0)
-				parts[message.msg_iovlen++] = (struct iovec){
-					(void *)(uintptr_t)connection->out[i].data,
-					connection->out[i].size};
+				parts[message.msg_iovlen++] =
+					(struct iovec){(void *)(uintptr_t)connection->out[i].data,
+						       connection->out[i].size};
 		if (message.msg_iovlen == 0)
 			break;
 		sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
@@ -81,8 +81,9 @@ static void flush(struct run *run, struct connection *connection)
 		if (sent < 0)
 			load_die("send: %s", strerror(errno));
 		for (size_t i = 0; i < 3; i++) {
-			size_t part = connection->out[i].size < (size_t)sent ? connection->out[i].size
-									     : (size_t)sent;
+			size_t part = connection->out[i].size < (size_t)sent
+					      ? connection->out[i].size
+					      : (size_t)sent;
 
 			connection->out[i] = bytes_slice(connection->out[i], part, SIZE_MAX);
 			sent -= (ssize_t)part;
@@ -158,8 +159,9 @@ static void end_delivery(struct run *run, const struct connection *connection)
 static void on_reply(struct run *run, struct connection *connection)
 {
 	static const char EXPECTED[] = {
-		[PHASE_GREETING] = '2', [PHASE_LHLO] = '2', [PHASE_MAIL] = '2', [PHASE_RCPT] = '2',
-		[PHASE_DATA] = '3',	[PHASE_CONTENT] = '2', [PHASE_DONE] = '2'};
+		[PHASE_GREETING] = '2', [PHASE_LHLO] = '2', [PHASE_MAIL] = '2',
+		[PHASE_RCPT] = '2',	[PHASE_DATA] = '3', [PHASE_CONTENT] = '2',
+		[PHASE_DONE] = '2'};
 
 	if (connection->line[0] != EXPECTED[connection->phase])
 		load_die("in phase %d: %s", (int)connection->phase, connection->line);

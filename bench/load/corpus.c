@@ -19,8 +19,9 @@ static uint64_t draw(uint64_t *state)
 /* Some 4000 words, the square of a uniform number makes the low ones frequent. */
 static void put_word(struct buf *out, uint64_t *state)
 {
-	static const char *const SYLLABLES[] = {"ta", "re", "ni", "so", "mel", "kar", "du", "lin",
-						"vo", "pes", "chi", "ga", "tor", "en", "ba", "qui"};
+	static const char *const SYLLABLES[] = {"ta",  "re",  "ni", "so",  "mel", "kar",
+						"du",  "lin", "vo", "pes", "chi", "ga",
+						"tor", "en",  "ba", "qui"};
 	uint64_t uniform = draw(state) % 4096;
 	uint64_t word = uniform * uniform / 4096;
 
@@ -68,11 +69,12 @@ static void put_base64(struct buf *out, uint64_t *state, size_t size)
 static void put_header(struct buf *out, uint64_t *state, const char *content_type)
 {
 	for (unsigned hop = 0; hop < 3; hop++)
-		buf_printf(out,
-			   "Received: from relay%u.example.net (relay%u.example.net [192.0.2.%u])\r\n"
-			   "\tby mx%u.example.org with ESMTPS id %016llx\r\n"
-			   "\tfor <user@example.org>; Mon, 2 Mar 2026 10:%02u:07 +0100\r\n",
-			   hop, hop, hop + 7, hop, (unsigned long long)draw(state), 10 + hop);
+		buf_printf(
+			out,
+			"Received: from relay%u.example.net (relay%u.example.net [192.0.2.%u])\r\n"
+			"\tby mx%u.example.org with ESMTPS id %016llx\r\n"
+			"\tfor <user@example.org>; Mon, 2 Mar 2026 10:%02u:07 +0100\r\n",
+			hop, hop, hop + 7, hop, (unsigned long long)draw(state), 10 + hop);
 	buf_put_string(out, "DKIM-Signature: v=1; a=rsa-sha256; d=example.net; s=k1;\r\n\tb=");
 	put_base64(out, state, 300);
 	out->size -= 2;

@@ -78,7 +78,8 @@ static struct bytes read_line(struct imap_client *client)
 		if (end != NULL) {
 			size = (size_t)(end - from);
 			client->start += size + 1;
-			return bytes_make(from, size > 0 && from[size - 1] == '\r' ? size - 1 : size);
+			return bytes_make(from,
+					  size > 0 && from[size - 1] == '\r' ? size - 1 : size);
 		}
 		searched = size;
 		fill(client);
@@ -266,5 +267,6 @@ bool imap_client_untagged(struct imap_client *client, uint64_t *exists)
 
 bool imap_client_buffered(const struct imap_client *client)
 {
-	return client->start != client->end || (client->tls != NULL && SSL_pending(client->tls) != 0);
+	return client->start != client->end ||
+	       (client->tls != NULL && SSL_pending(client->tls) != 0);
 }
