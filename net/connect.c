@@ -35,7 +35,7 @@ enum err stream_connect(struct sched *sched, const char *address_string,
 	stream_tune_socket(descriptor, &address);
 	err = begin_connect(descriptor, &address, &in_progress);
 	if (err == ERR_OK)
-		err = stream_create(sched, descriptor, &address, NULL, NULL, &stream);
+		err = stream_of_socket(sched, descriptor, &address, NULL, NULL, &stream);
 	if (err != ERR_OK) {
 		close(descriptor);
 		return err;

@@ -180,7 +180,7 @@ static void refuse(const struct listener *listener, int descriptor)
 static enum err spawn_connection(struct listener *listener, struct connection *connection,
 				 int descriptor, const struct socket_address *peer)
 {
-	enum err err = stream_create(listener->sched, descriptor, peer, connection_ended,
+	enum err err = stream_of_socket(listener->sched, descriptor, peer, connection_ended,
 				     connection, &connection->stream);
 
 	if (err != ERR_OK) {

@@ -197,7 +197,7 @@ static void on_park_deadline(struct env_timer *timer)
 	leave_park(timer->context);
 }
 
-enum err stream_create(struct sched *sched, int descriptor, const struct socket_address *peer,
+enum err stream_of_socket(struct sched *sched, int descriptor, const struct socket_address *peer,
 		       void (*closed)(void *context), void *context, struct stream **out)
 {
 	struct stream *stream = memory_allocate(sizeof(*stream));

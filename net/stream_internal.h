@@ -12,7 +12,7 @@
  * Takes the descriptor over, non-blocking, on success only. closed(context),
  * which may be NULL, runs at the end of stream_close().
  */
-MUST_USE enum err stream_create(struct sched *sched, int descriptor,
+MUST_USE enum err stream_of_socket(struct sched *sched, int descriptor,
 				const struct socket_address *peer, void (*closed)(void *context),
 				void *context, struct stream **out);
 /* Waits until a connect(2) in progress has ended, and gives its result. */

@@ -44,6 +44,10 @@ found=$(nm -u "$build/libengine.a" | awk '{ print $2 }' | sed 's/@.*//' | grep -
 found=$(nm -u "$build/libmail.a" | awk '{ print $2 }' | sed 's/@.*//' | grep -xE "$world" | sort -u)
 [ -z "$found" ] || complain "mail does I/O: $(echo $found)"
 
+# All archives end in one program: a name means one thing.
+found=$(nm --defined-only -g "$build"/lib*.a 2>/dev/null | awk 'NF == 3 { print $3 }' | sort | uniq -d)
+[ -z "$found" ] || complain "defined twice: $(echo $found)"
+
 # Functions that have a safer form in this tree.
 banned='strcpy|strcat|sprintf|vsprintf|strtok|gets|atoi|atol|alloca|strncpy|strncat'
 found=$(nm -u "$build"/lib*.a | awk '{ print $2 }' | sed 's/@.*//' | grep -xE "$banned" | sort -u)

@@ -41,7 +41,7 @@ enum err manifest_encode(const struct manifest *manifest, struct buf *out)
 	return check_size(out, start);
 }
 
-enum err page_encode(const struct manifest_page *page, struct buf *out)
+enum err manifest_page_encode(const struct manifest_page *page, struct buf *out)
 {
 	size_t start = out->size;
 
@@ -145,7 +145,7 @@ void manifest_finish(struct manifest *manifest)
 	*manifest = (struct manifest){0};
 }
 
-enum err page_decode(struct bytes encoded, struct id128 *id, struct bytes *payload)
+enum err manifest_page_decode(struct bytes encoded, struct id128 *id, struct bytes *payload)
 {
 	struct cursor cursor = cursor_make(encoded);
 	struct id128 read_id;

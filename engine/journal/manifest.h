@@ -22,7 +22,7 @@
 
 /* ERR_LIMIT, ERR_NOMEM. */
 MUST_USE enum err manifest_encode(const struct manifest *manifest, struct buf *out);
-MUST_USE enum err page_encode(const struct manifest_page *page, struct buf *out);
+MUST_USE enum err manifest_page_encode(const struct manifest_page *page, struct buf *out);
 /*
  * Vector, pages and blobs of *out are its own until manifest_finish(); the payload is borrowed.
  * ERR_CORRUPT, ERR_NEWER, ERR_NOMEM.
@@ -30,6 +30,6 @@ MUST_USE enum err page_encode(const struct manifest_page *page, struct buf *out)
 MUST_USE enum err manifest_decode(struct bytes encoded, struct manifest *out);
 void manifest_finish(struct manifest *manifest);
 /* Only what the replicas need: checks it, and gives the id and the sealed payload, borrowed. */
-MUST_USE enum err page_decode(struct bytes encoded, struct id128 *id, struct bytes *payload);
+MUST_USE enum err manifest_page_decode(struct bytes encoded, struct id128 *id, struct bytes *payload);
 
 #endif

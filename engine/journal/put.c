@@ -92,7 +92,7 @@ static WAITS enum err put_pages(struct journal *journal, const struct replica_se
 
 	for (; made < count && err == ERR_OK; made++) {
 		buf_clear(&encoded);
-		err = page_encode(&pages[made], &encoded);
+		err = manifest_page_encode(&pages[made], &encoded);
 		if (err != ERR_OK)
 			break;
 		fanouts[made] = put_create(journal, set, manifest, RECORD_PAGE, pages[made].id,

@@ -371,7 +371,7 @@ enum err journal_read_page(struct journal *journal, struct id128 stream, struct 
 			return err;
 		if (err != ERR_OK)
 			continue;
-		err = page_decode(shared_bytes(fanout->targets[0].call.get.bytes), &id, &bytes);
+		err = manifest_page_decode(shared_bytes(fanout->targets[0].call.get.bytes), &id, &bytes);
 		if (err == ERR_OK && !id128_equal(id, page))
 			err = ERR_CORRUPT;
 		if (err == ERR_OK)

@@ -493,6 +493,9 @@ enum err volume_format(const char *directory, const struct volume_identity *iden
 		err = make_folder(directory, "columns");
 	if (err == ERR_OK)
 		err = make_folder(directory, "journal");
+	/* A superblock promises its folders: a crash must not keep it and lose them. */
+	if (err == ERR_OK)
+		err = io_sync_directory(directory);
 	if (err == ERR_OK)
 		err = put_superblock(directory, identity);
 	return err;
