@@ -32,8 +32,8 @@ struct replica_options {
 	uint64_t segment_size; /* bytes */
 	/* From the loop: entries of the stream, or manifests, became durable here. */
 	void (*changed)(void *context, struct id128 stream);
-	/* From the loop: something held here was found damaged; another replica has it. */
-	void (*damaged)(void *context);
+	/* From the loop: something held here was found damaged: it does not count until a resync. */
+	void (*damaged)(void *context, struct id128 volume);
 	void *context;
 };
 

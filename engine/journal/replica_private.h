@@ -61,7 +61,7 @@ struct replica {
 	enum err failed; /* a write failed: nothing more is accepted */
 	struct replica_counters counters;
 	void (*changed)(void *context, struct id128 stream);
-	void (*damaged)(void *context);
+	void (*damaged)(void *context, struct id128 volume);
 	void *context;
 };
 

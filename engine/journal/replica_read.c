@@ -124,16 +124,36 @@ static void report_damage(struct read_job *job, const struct wanted *wanted)
 		wanted->location.segment, wanted->location.offset, (unsigned)job->type);
 	if (catalog_stream(&replica->catalog, job->stream_id, &stream) == ERR_OK)
 		stream_lose(stream, &wanted->location);
-	replica->damaged(replica->context);
+	replica->marks.counted = false;
+	replica->damaged(replica->context, volume_id(replica->volume));
 }
 
+/* Appends it to the answer. ERR_CORRUPT: it was damaged, and is not held any more. */
+static enum err take_record(struct read_job *job, const struct wanted *wanted, struct bytes bytes,
+			    enum err err)
+{
+	struct bytes payload;
+
+	if (err == ERR_OK)
+		err = check_record(job, wanted, bytes, &payload);
+	if (err != ERR_OK) {
+		report_damage(job, wanted);
+		return ERR_CORRUPT;
+	}
+	if (job->type == RECORD_ENTRY)
+		buf_put_u32(&job->out, (uint32_t)payload.size);
+	buf_put_bytes(&job->out, payload);
+	return job->out.err;
+}
+
+/* Goes on behind a damaged record: all damage is found at once, and mended at once. */
 static WAITS enum err read_run(struct read_job *job, size_t from, size_t count, struct buf *run)
 {
 	const struct wanted *first = &job->wanted[from];
 	struct segment *segment = segments_find(&job->replica->segments, first->location.segment);
 	uint64_t size = end_of(&job->wanted[from + count - 1].location) - first->location.offset;
 	uint8_t *at;
-	enum err err;
+	enum err err, result = ERR_OK;
 
 	buf_clear(run);
 	at = buf_extend(run, (size_t)size);
@@ -144,40 +164,33 @@ static WAITS enum err read_run(struct read_job *job, size_t from, size_t count, 
 	if (err == ERR_CANCELED)
 		return err;
 	for (size_t i = 0; i < count; i++) {
-		const struct wanted *wanted = &job->wanted[from + i];
-		struct bytes payload;
+		const struct location *location = &job->wanted[from + i].location;
+		const struct bytes bytes =
+			bytes_make(at + (location->offset - first->location.offset),
+				   (size_t)(end_of(location) - location->offset));
+		enum err taken = take_record(job, &job->wanted[from + i], bytes, err);
 
-		if (err == ERR_OK)
-			err = check_record(job, wanted,
-					   bytes_make(at + (wanted->location.offset -
-							    first->location.offset),
-						      (size_t)(end_of(&wanted->location) -
-							       wanted->location.offset)),
-					   &payload);
-		if (err != ERR_OK) {
-			report_damage(job, wanted);
-			return ERR_CORRUPT;
-		}
-		if (job->type == RECORD_ENTRY)
-			buf_put_u32(&job->out, (uint32_t)payload.size);
-		buf_put_bytes(&job->out, payload);
+		if (taken != ERR_OK)
+			result = taken;
 	}
-	return job->out.err;
+	return result;
 }
 
 static WAITS enum err read_all(struct read_job *job)
 {
 	struct buf run = {0};
-	enum err err = buf_reserve(&job->out, job->size + 4 * job->wanted_count);
+	enum err err = buf_reserve(&job->out, job->size + 4 * job->wanted_count), result = err;
 
-	for (size_t from = 0; err == ERR_OK && from < job->wanted_count;) {
+	for (size_t from = 0; (err == ERR_OK || err == ERR_CORRUPT) && from < job->wanted_count;) {
 		size_t count = run_length(job, from);
 
 		err = read_run(job, from, count, &run);
+		if (err != ERR_OK)
+			result = err;
 		from += count;
 	}
 	buf_finish(&run);
-	return err;
+	return result;
 }
 
 static enum err share_out(struct read_job *job, struct shared **out)

@@ -26,6 +26,9 @@
 #include "engine/journal/entry.h"
 #include "engine/journal/manifest.h"
 
+/* Rounds in a row while they bring damage to light: each mends what the one before found. */
+#define ROUNDS_MAX 4u
+
 /* A live volume, and what it says. */
 struct peer {
 	struct id128 volume;
@@ -43,6 +46,7 @@ struct round {
 	size_t count;
 	struct marks remembered; /* what all of them remember of each other */
 	bool failed;             /* something could not be asked or shipped */
+	bool found_damage;       /* at a source, which does not hold it any more: ask again */
 	uint64_t shipped;
 };
 
@@ -526,6 +530,7 @@ static WAITS enum err sync_pair(struct round *round, struct id128 stream, struct
 		env_log(round->journal->env, "event=journal-resync-failed error=%s",
 			err_name(err));
 		round->failed = target->incomplete = true;
+		round->found_damage |= err == ERR_CORRUPT;
 		err = ERR_OK;
 	}
 	return err;
@@ -647,11 +652,12 @@ static WAITS enum err run_round(struct round *round)
 	return err == ERR_OK ? judge(round) : err;
 }
 
-enum err journal_resync(struct journal *journal)
+static WAITS enum err resync_once(struct journal *journal, bool *found_damage)
 {
 	struct round round = {.journal = journal};
 	enum err err = run_round(&round);
 
+	*found_damage = round.found_damage;
 	for (size_t i = 0; i < round.count; i++)
 		round.failed |= !round.peers[i].reachable;
 	memory_free(round.peers);
@@ -663,6 +669,16 @@ enum err journal_resync(struct journal *journal)
 	if (round.shipped != 0)
 		env_log(journal->env, "event=journal-resynced records=%llu",
 			(unsigned long long)round.shipped);
+	return err;
+}
+
+enum err journal_resync(struct journal *journal)
+{
+	bool found_damage = true;
+	enum err err = ERR_OK;
+
+	for (unsigned i = 0; i < ROUNDS_MAX && found_damage; i++)
+		err = resync_once(journal, &found_damage);
 	return err;
 }
 

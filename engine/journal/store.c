@@ -141,9 +141,14 @@ static void replica_changed(void *context, struct id128 stream)
 	journal_notify(context, stream);
 }
 
-static void replica_damaged(void *context)
+static void replica_damaged(void *context, struct id128 volume)
 {
-	journal_want_resync(context);
+	struct journal *journal = context;
+	struct member *member = journal_member(journal, volume);
+
+	if (member != NULL)
+		member->counted = false;
+	journal_want_resync(journal);
 }
 
 /* ---- tables, status ---- */
