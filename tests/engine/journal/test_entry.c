@@ -243,12 +243,12 @@ static void test_pages(void **state)
 	struct id128 id;
 
 	(void)state;
-	assert_int_equal(page_encode(&page, &encoded), ERR_OK);
-	assert_int_equal(page_decode(bytes_of_buf(&encoded), &id, &payload), ERR_OK);
+	assert_int_equal(manifest_page_encode(&page, &encoded), ERR_OK);
+	assert_int_equal(manifest_page_decode(bytes_of_buf(&encoded), &id, &payload), ERR_OK);
 	assert_true(id128_equal(id, page.id));
 	assert_true(bytes_equal(payload, page.payload));
 	for (size_t size = 0; size < encoded.size; size++)
-		assert_int_equal(page_decode(bytes_make(encoded.data, size), &id, &payload),
+		assert_int_equal(manifest_page_decode(bytes_make(encoded.data, size), &id, &payload),
 				 ERR_CORRUPT);
 	buf_finish(&encoded);
 }
