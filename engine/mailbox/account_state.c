@@ -1,0 +1,671 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "engine/mailbox/account_state.h"
+
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/memory.h"
+#include "engine/mailbox/array.h"
+
+static enum err copy_text(struct bytes text, char **out)
+{
+	char *copy = memory_allocate(text.size + 1);
+
+	if (!copy)
+		return ERR_NOMEM;
+	if (text.size)
+		memcpy(copy, text.data, text.size);
+	memory_free(*out);
+	*out = copy;
+	return ERR_OK;
+}
+
+void account_state_init(struct account_state *state, const struct account_listener *listener)
+{
+	*state = (struct account_state){.folders_version = 1};
+	if (listener)
+		state->listener = *listener;
+}
+
+static void folder_destroy(struct folder *folder)
+{
+	collection_finish(&folder->messages);
+	memory_free(folder->name);
+	memory_free(folder->keys);
+	memory_free(folder);
+}
+
+void account_state_finish(struct account_state *state)
+{
+	for (size_t i = 0; i < state->folder_count; i++)
+		folder_destroy(state->folders[i]);
+	for (size_t i = 0; i < state->writers.count; i++)
+		vector_finish(&state->contexts[i]);
+	for (size_t i = 0; i < state->subscription_count; i++)
+		memory_free(state->subscriptions[i].name);
+	for (size_t i = 0; i < state->held_count; i++)
+		buf_wipe_finish(&state->held[i].plain);
+	memory_free(state->folders);
+	memory_free(state->contexts);
+	memory_free(state->writers.ids);
+	memory_free(state->deleted_folders);
+	memory_free(state->subscriptions);
+	memory_free(state->drained);
+	memory_free(state->transactions);
+	id_index_finish(&state->transaction_ids);
+	memory_free(state->held);
+	vector_finish(&state->applied);
+	*state = (struct account_state){0};
+}
+
+/* ---- small tables ---- */
+
+enum err account_state_writer(struct account_state *state, struct id128 incarnation,
+			      uint32_t *number)
+{
+	enum err err;
+
+	/* From the end: the writers that matter are the latest. */
+	for (size_t i = state->writers.count; i; i--) {
+		if (id128_equal(state->writers.ids[i - 1], incarnation)) {
+			*number = (uint32_t)(i - 1);
+			return ERR_OK;
+		}
+	}
+	err = ARRAY_GROW(state->writers.ids, state->writers.capacity, state->writers.count);
+	if (!err)
+		err = ARRAY_GROW(state->contexts, state->context_capacity, state->writers.count);
+	if (err)
+		return err;
+	*number = (uint32_t)state->writers.count;
+	state->contexts[*number] = (struct vector){0};
+	state->writers.ids[*number] = incarnation;
+	state->writers.count++;
+	return ERR_OK;
+}
+
+static bool stamp_later(const struct account_state *state, struct stamp stamp, struct stamp than)
+{
+	if (stamp.clock != than.clock)
+		return stamp.clock > than.clock;
+	return !than.clock || id128_compare(state->writers.ids[stamp.writer],
+					    state->writers.ids[than.writer]) >= 0;
+}
+
+static size_t folder_position(const struct account_state *state, struct id128 id)
+{
+	size_t low = 0, high = state->folder_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (id128_compare(state->folders[middle]->id, id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct folder *account_state_folder(const struct account_state *state, struct id128 id)
+{
+	size_t position = folder_position(state, id);
+
+	if (position < state->folder_count && id128_equal(state->folders[position]->id, id))
+		return state->folders[position];
+	return NULL;
+}
+
+enum err account_state_make_folder(struct account_state *state, struct id128 id,
+				   struct folder **out)
+{
+	size_t position = folder_position(state, id);
+	struct folder *folder;
+	enum err err;
+
+	if (account_state_folder(state, id))
+		return ERR_EXISTS;
+	err = ARRAY_GROW(state->folders, state->folder_capacity, state->folder_count);
+	if (err)
+		return err;
+	folder = memory_allocate(sizeof(*folder));
+	if (!folder)
+		return ERR_NOMEM;
+	folder->id = id;
+	collection_init(&folder->messages, &state->writers);
+	memmove(&state->folders[position + 1], &state->folders[position],
+		(state->folder_count - position) * sizeof(*state->folders));
+	state->folders[position] = folder;
+	state->folder_count++;
+	state->folders_version++;
+	*out = folder;
+	return ERR_OK;
+}
+
+enum err folder_set_name(struct folder *folder, struct bytes name)
+{
+	return copy_text(name, &folder->name);
+}
+
+enum err folder_put_key(struct folder *folder, const struct folder_key *key)
+{
+	enum err err;
+
+	for (size_t i = 0; i < folder->key_count; i++) {
+		if (folder->keys[i].epoch == key->epoch) {
+			folder->keys[i] = *key;
+			return ERR_OK;
+		}
+	}
+	err = ARRAY_GROW(folder->keys, folder->key_capacity, folder->key_count);
+	if (!err)
+		folder->keys[folder->key_count++] = *key;
+	return err;
+}
+
+static bool folder_deleted(const struct account_state *state, struct id128 id)
+{
+	for (size_t i = 0; i < state->deleted_count; i++) {
+		if (id128_equal(state->deleted_folders[i], id))
+			return true;
+	}
+	return false;
+}
+
+enum err account_state_put_deleted(struct account_state *state, struct id128 folder)
+{
+	enum err err = ARRAY_GROW(state->deleted_folders, state->deleted_capacity, state->deleted_count);
+
+	if (!err)
+		state->deleted_folders[state->deleted_count++] = folder;
+	return err;
+}
+
+static size_t subscription_position(const struct account_state *state, struct bytes name)
+{
+	size_t i = 0;
+
+	while (i < state->subscription_count &&
+	       bytes_compare(bytes_string(state->subscriptions[i].name), name) < 0)
+		i++;
+	return i;
+}
+
+const struct subscription *account_state_subscription(const struct account_state *state,
+						      struct bytes name)
+{
+	size_t i = subscription_position(state, name);
+
+	if (i < state->subscription_count &&
+	    bytes_equal(bytes_string(state->subscriptions[i].name), name))
+		return &state->subscriptions[i];
+	return NULL;
+}
+
+enum err account_state_put_subscription(struct account_state *state, struct bytes name,
+					bool subscribed, struct stamp stamp)
+{
+	size_t i = subscription_position(state, name);
+	struct subscription *at;
+	char *copy = NULL;
+	enum err err;
+
+	if (!account_state_subscription(state, name)) {
+		err = ARRAY_GROW(state->subscriptions, state->subscription_capacity,
+			   state->subscription_count);
+		if (!err)
+			err = copy_text(name, &copy);
+		if (err)
+			return err;
+		memmove(&state->subscriptions[i + 1], &state->subscriptions[i],
+			(state->subscription_count - i) * sizeof(*state->subscriptions));
+		state->subscriptions[i] = (struct subscription){.name = copy};
+		state->subscription_count++;
+	}
+	at = &state->subscriptions[i];
+	if (stamp_later(state, stamp, at->stamp)) {
+		at->stamp = stamp;
+		at->subscribed = subscribed;
+		state->folders_version++;
+	}
+	return ERR_OK;
+}
+
+static size_t drained_position(const struct account_state *state, struct id128 incarnation)
+{
+	size_t i = 0;
+
+	while (i < state->drained_count &&
+	       id128_compare(state->drained[i].incarnation, incarnation) < 0)
+		i++;
+	return i;
+}
+
+const struct operation_drained *account_state_drained(const struct account_state *state,
+						      struct id128 incarnation)
+{
+	size_t i = drained_position(state, incarnation);
+
+	if (i < state->drained_count && id128_equal(state->drained[i].incarnation, incarnation))
+		return &state->drained[i];
+	return NULL;
+}
+
+enum err account_state_put_drained(struct account_state *state,
+				   const struct operation_drained *drained)
+{
+	size_t i = drained_position(state, drained->incarnation);
+	enum err err;
+
+	if (account_state_drained(state, drained->incarnation)) {
+		if (drained->seq > state->drained[i].seq)
+			state->drained[i] = *drained;
+		return ERR_OK;
+	}
+	err = ARRAY_GROW(state->drained, state->drained_capacity, state->drained_count);
+	if (err)
+		return err;
+	memmove(&state->drained[i + 1], &state->drained[i],
+		(state->drained_count - i) * sizeof(*state->drained));
+	state->drained[i] = *drained;
+	state->drained_count++;
+	return ERR_OK;
+}
+
+/* ---- repetitions ---- */
+
+static struct id_items transaction_items(const struct account_state *state)
+{
+	return (struct id_items){state->transactions, sizeof(*state->transactions)};
+}
+
+static uint32_t find_transaction(const struct account_state *state, const uint8_t hash[16])
+{
+	struct id128 id;
+
+	memcpy(id.octets, hash, sizeof(id.octets));
+	return id_index_find(&state->transaction_ids, transaction_items(state), id);
+}
+
+bool account_state_repeats(const struct account_state *state, const uint8_t hash[16],
+			   uint64_t arrival_ms)
+{
+	uint32_t found = find_transaction(state, hash);
+	uint64_t before;
+
+	if (found == ID_INDEX_NONE)
+		return false;
+	before = state->transactions[found].arrival_ms;
+	return before < arrival_ms ? arrival_ms - before <= REPETITION_MS
+				   : before - arrival_ms <= REPETITION_MS;
+}
+
+enum err account_state_put_transaction(struct account_state *state, const uint8_t hash[16],
+				       uint64_t arrival_ms)
+{
+	uint32_t found = find_transaction(state, hash);
+	struct transaction *at;
+	enum err err;
+
+	if (found != ID_INDEX_NONE) {
+		if (arrival_ms > state->transactions[found].arrival_ms)
+			state->transactions[found].arrival_ms = arrival_ms;
+		return ERR_OK;
+	}
+	err = ARRAY_GROW(state->transactions, state->transaction_capacity, state->transaction_count);
+	if (!err)
+		err = id_index_reserve(&state->transaction_ids, transaction_items(state));
+	if (err)
+		return err;
+	at = &state->transactions[state->transaction_count];
+	memcpy(at->hash.octets, hash, sizeof(at->hash.octets));
+	at->arrival_ms = arrival_ms;
+	id_index_put(&state->transaction_ids, transaction_items(state),
+		     (uint32_t)state->transaction_count);
+	state->transaction_count++;
+	return ERR_OK;
+}
+
+void account_state_prune(struct account_state *state)
+{
+	uint64_t newest = 0;
+
+	for (size_t i = 0; i < state->transaction_count; i++) {
+		if (state->transactions[i].arrival_ms > newest)
+			newest = state->transactions[i].arrival_ms;
+	}
+	for (size_t i = state->transaction_count; i; i--) {
+		uint32_t at = (uint32_t)(i - 1), last = (uint32_t)(state->transaction_count - 1);
+
+		if (newest - state->transactions[at].arrival_ms <= REPETITION_MS)
+			continue;
+		id_index_remove(&state->transaction_ids, transaction_items(state), at);
+		if (at != last) {
+			id_index_remove(&state->transaction_ids, transaction_items(state), last);
+			state->transactions[at] = state->transactions[last];
+			id_index_put(&state->transaction_ids, transaction_items(state), at);
+		}
+		state->transaction_count--;
+	}
+}
+
+/* ---- operations ---- */
+
+static enum err make_folder(struct account_state *state, const struct operation *operation,
+			    struct stamp stamp)
+{
+	struct folder *folder;
+	enum err err = account_state_make_folder(state, operation->folder, &folder);
+
+	/* INBOX and the other first folders may be made by two homes: one id, one state. */
+	if (err == ERR_EXISTS) {
+		folder = account_state_folder(state, operation->folder);
+		if (operation->create.uidvalidity < folder->uidvalidity)
+			folder->uidvalidity = operation->create.uidvalidity;
+	} else if (err) {
+		return err;
+	} else {
+		folder->uidvalidity = operation->create.uidvalidity;
+		folder->special_use = (enum special_use)operation->create.special_use;
+		folder->fixed = operation->create.fixed;
+	}
+	if (!stamp_later(state, stamp, folder->name_stamp))
+		return ERR_OK;
+	folder->name_stamp = stamp;
+	return folder_set_name(folder, operation->create.name);
+}
+
+static enum err name_folder(struct account_state *state, struct folder *folder, struct bytes name,
+			    struct stamp stamp)
+{
+	if (!stamp_later(state, stamp, folder->name_stamp))
+		return ERR_OK;
+	folder->name_stamp = stamp;
+	state->folders_version++;
+	return folder_set_name(folder, name);
+}
+
+static enum err delete_folder(struct account_state *state, struct id128 id)
+{
+	size_t position = folder_position(state, id);
+	struct folder *folder = account_state_folder(state, id);
+	enum err err = account_state_put_deleted(state, id);
+
+	if (err || !folder)
+		return err;
+	for (size_t i = 0; i < folder->messages.count && state->listener.removed; i++)
+		state->listener.removed(state->listener.context,
+					collection_at(&folder->messages, i));
+	folder_destroy(folder);
+	state->folder_count--;
+	memmove(&state->folders[position], &state->folders[position + 1],
+		(state->folder_count - position) * sizeof(*state->folders));
+	state->folders_version++;
+	return ERR_OK;
+}
+
+static enum err key_folder(struct account_state *state, struct folder *folder,
+			   const struct operation_key *key, struct stamp stamp)
+{
+	struct folder_key put = {.stamp = stamp, .epoch = key->epoch};
+
+	for (size_t i = 0; i < folder->key_count; i++) {
+		if (folder->keys[i].epoch == key->epoch &&
+		    !stamp_later(state, stamp, folder->keys[i].stamp))
+			return ERR_OK;
+	}
+	memcpy(put.wrapped, key->wrapped, WRAPPED_KEY_SIZE);
+	return folder_put_key(folder, &put);
+}
+
+static enum err add_message(struct account_state *state, struct folder *folder,
+			    const struct operation_add *add, const struct touch *touch)
+{
+	size_t before = folder->messages.count;
+	uint32_t slot;
+	enum err err = collection_add(&folder->messages, add, touch, &slot);
+
+	if (!err && add->delivered)
+		err = account_state_put_transaction(state, add->transaction_hash, add->arrival_ms);
+	if (!err && folder->messages.count > before && state->listener.added)
+		err = state->listener.added(state->listener.context, add,
+					    &folder->messages.slots[slot].cache);
+	return err;
+}
+
+static enum err apply_in_folder(struct account_state *state, struct folder *folder,
+				const struct operation *operation, const struct touch *touch)
+{
+	struct collection *messages = &folder->messages;
+	struct stamp stamp = {touch->clock, touch->mark.writer};
+
+	switch (operation->kind) {
+	case OPERATION_FOLDER_NAME:
+		return name_folder(state, folder, operation->name, stamp);
+	case OPERATION_FOLDER_KEY:
+		return key_folder(state, folder, &operation->key, stamp);
+	case OPERATION_ADD:
+		return add_message(state, folder, &operation->add, touch);
+	case OPERATION_EXPUNGE:
+		return collection_expunge(messages, operation->runs, operation->run_count, touch,
+					  state->listener.removed, state->listener.context);
+	case OPERATION_FLAGS:
+		return collection_flags(messages, operation, touch);
+	case OPERATION_STAMP:
+		return collection_stamp(messages, operation->stamp.old_uid,
+					operation->stamp.new_uid, touch);
+	case OPERATION_TOUCH:
+		collection_touch(messages, operation->runs, operation->run_count, touch);
+		return ERR_OK;
+	case OPERATION_RESERVE:
+		if (operation->uid > messages->reserve_top)
+			messages->reserve_top = operation->uid;
+		return ERR_OK;
+	case OPERATION_RECENT:
+		if (operation->uid > messages->recent_floor)
+			messages->recent_floor = operation->uid;
+		return ERR_OK;
+	case OPERATION_DROPPED:
+		return collection_drop(messages, operation->dropped, touch,
+				       state->listener.removed, state->listener.context);
+	case OPERATION_FOLDER:
+	case OPERATION_FOLDER_DELETE:
+	case OPERATION_SUBSCRIBE:
+	case OPERATION_DRAINED:
+		break;
+	}
+	return ERR_OK;
+}
+
+static enum err apply_operation(struct account_state *state, const struct operation *operation,
+				const struct touch *touch)
+{
+	struct stamp stamp = {touch->clock, touch->mark.writer};
+	struct folder *folder;
+
+	if (operation->kind == OPERATION_SUBSCRIBE)
+		return account_state_put_subscription(state, operation->subscribe.name,
+						      operation->subscribe.subscribed, stamp);
+	if (operation->kind == OPERATION_DRAINED)
+		return account_state_put_drained(state, &operation->drained);
+	if (folder_deleted(state, operation->folder))
+		return ERR_OK;
+	if (operation->kind == OPERATION_FOLDER)
+		return make_folder(state, operation, stamp);
+	if (operation->kind == OPERATION_FOLDER_DELETE)
+		return delete_folder(state, operation->folder);
+	folder = account_state_folder(state, operation->folder);
+	return folder ? apply_in_folder(state, folder, operation, touch) : ERR_OK;
+}
+
+/* ---- entries ---- */
+
+/* INV 2: everything is read once before anything is done. */
+static enum err check_entry(struct bytes plain, uint64_t *clock)
+{
+	struct operation_reader reader;
+	struct operation operation;
+	bool more = true;
+	enum err err = operation_reader_begin(plain, &reader);
+
+	while (!err && more)
+		err = operation_reader_next(&reader, &operation, &more);
+	*clock = reader.clock;
+	operation_reader_finish(&reader);
+	return err;
+}
+
+static enum err apply_now(struct account_state *state, struct id128 incarnation, uint64_t seq,
+			  struct bytes plain)
+{
+	struct operation_reader reader;
+	struct operation operation;
+	struct touch touch = {0};
+	bool more = true;
+	enum err err = operation_reader_begin(plain, &reader);
+
+	if (!err)
+		err = account_state_writer(state, incarnation, &touch.mark.writer);
+	if (err)
+		goto out;
+	touch.clock = reader.clock;
+	touch.mark.seq = (uint32_t)seq;
+	if (reader.has_context) {
+		vector_finish(&state->contexts[touch.mark.writer]);
+		state->contexts[touch.mark.writer] = reader.context;
+		reader.context = (struct vector){0};
+	}
+	/* Its own earlier entries a writer knows without saying so. */
+	err = vector_raise(&state->contexts[touch.mark.writer], incarnation, seq);
+	if (!err)
+		err = vector_raise(&state->applied, incarnation, seq);
+	if (err)
+		goto out;
+	touch.context = &state->contexts[touch.mark.writer];
+	touch.knows_all = vector_covers(touch.context, &state->applied);
+	for (;;) {
+		err = operation_reader_next(&reader, &operation, &more);
+		if (err || !more)
+			break;
+		err = apply_operation(state, &operation, &touch);
+		if (err)
+			break;
+	}
+	if (touch.clock > state->clock)
+		state->clock = touch.clock;
+out:
+	operation_reader_finish(&reader);
+	return err;
+}
+
+/* Whether all that the entry builds on is in. */
+static bool is_ready(const struct account_state *state, struct id128 incarnation, uint64_t seq,
+		     struct bytes plain)
+{
+	struct operation_reader reader;
+	bool ready = vector_get(&state->applied, incarnation) + 1 == seq;
+
+	if (!ready)
+		return false;
+	if (!operation_reader_begin(plain, &reader) && reader.has_context)
+		ready = vector_covers(&state->applied, &reader.context);
+	operation_reader_finish(&reader);
+	return ready;
+}
+
+static enum err hold(struct account_state *state, struct id128 incarnation, uint64_t seq,
+		     struct bytes plain)
+{
+	struct held_entry *entry;
+	enum err err;
+
+	for (size_t i = 0; i < state->held_count; i++) {
+		if (id128_equal(state->held[i].incarnation, incarnation) &&
+		    state->held[i].seq == seq)
+			return ERR_OK;
+	}
+	if (state->held_count == HELD_MAX)
+		return ERR_LIMIT;
+	err = ARRAY_GROW(state->held, state->held_capacity, state->held_count);
+	if (err)
+		return err;
+	entry = &state->held[state->held_count];
+	*entry = (struct held_entry){.incarnation = incarnation, .seq = seq};
+	buf_put_bytes(&entry->plain, plain);
+	if (entry->plain.err)
+		return ERR_NOMEM;
+	state->held_count++;
+	return ERR_OK;
+}
+
+/* Entries that waited for what has just come. */
+static enum err release_held(struct account_state *state)
+{
+	for (size_t i = 0; i < state->held_count;) {
+		struct held_entry entry = state->held[i];
+		bool old = vector_get(&state->applied, entry.incarnation) >= entry.seq;
+		enum err err = ERR_OK;
+
+		if (!old && !is_ready(state, entry.incarnation, entry.seq,
+				      bytes_of_buf(&entry.plain))) {
+			i++;
+			continue;
+		}
+		state->held[i] = state->held[--state->held_count];
+		if (!old)
+			err = apply_now(state, entry.incarnation, entry.seq,
+					bytes_of_buf(&entry.plain));
+		buf_wipe_finish(&entry.plain);
+		if (err)
+			return err;
+		i = 0;
+	}
+	return ERR_OK;
+}
+
+enum err account_state_apply(struct account_state *state, struct id128 incarnation, uint64_t seq,
+			     struct bytes plain)
+{
+	uint64_t clock;
+	enum err err = check_entry(plain, &clock);
+
+	if (err)
+		return err;
+	if (!seq || seq > UINT32_MAX)
+		return ERR_CORRUPT;
+	if (vector_get(&state->applied, incarnation) >= seq)
+		return ERR_OK;
+	if (!is_ready(state, incarnation, seq, plain))
+		return hold(state, incarnation, seq, plain);
+	err = apply_now(state, incarnation, seq, plain);
+	return err ? err : release_held(state);
+}
+
+enum err account_state_skip(struct account_state *state, struct id128 incarnation, uint64_t seq)
+{
+	enum err err;
+
+	if (vector_get(&state->applied, incarnation) + 1 != seq)
+		return ERR_OK;
+	err = vector_raise(&state->applied, incarnation, seq);
+	return err ? err : release_held(state);
+}
+
+uint64_t account_state_clock(const struct account_state *state, uint64_t wall_ms)
+{
+	uint64_t clock = state->clock + 1;
+
+	/* A clock far ahead must not use up the modseqs: 2^62 is a hundred million years. */
+	if (wall_ms > clock && wall_ms < 1ull << 62)
+		clock = wall_ms;
+	return clock;
+}
+
+enum err account_state_vector(const struct account_state *state, struct vector *out)
+{
+	enum err err = vector_copy(&state->applied, out);
+
+	for (size_t i = 0; i < state->drained_count && !err; i++)
+		err = vector_raise(out, state->drained[i].incarnation, state->drained[i].seq);
+	return err;
+}

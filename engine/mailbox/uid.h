@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * uid - how the UID space of a folder is shared out between homes that cannot
+ * see each other (docs/decisions.md "UIDs"; rules R1, R2).
+ *
+ * UIDs 1, 2, ... are cut into superblocks: 2^16 UIDs of lane 0, then 2^10 for
+ * each of lanes 1 to 7. Lane 0 belongs to the home that a majority of the
+ * account's replicas has promised; lane 1 + r to the replica of rank r when it
+ * is cut off from the majority. Pure arithmetic.
+ *
+ * INV 1  Every UID is in exactly one lane.
+ * INV 2  A reservation lies in one lane, in one piece, above `above`.
+ */
+#ifndef AEROSTORE_ENGINE_MAILBOX_UID_H
+#define AEROSTORE_ENGINE_MAILBOX_UID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define UID_LANES 8u
+#define UID_LANE_0_SIZE 65536u
+#define UID_LANE_SIZE 1024u
+#define UID_SUPERBLOCK_SIZE (UID_LANE_0_SIZE + (UID_LANES - 1) * UID_LANE_SIZE)
+/* What a home reserves at a time. */
+#define UID_RESERVATION 1024u
+/* No UID is given out above it: clients use 32 bits, and 2^32 - 1 is "*" in some. */
+#define UID_MAX (UINT32_MAX - UID_SUPERBLOCK_SIZE)
+
+/* UIDs first .. last, to be given out in order; first > last: none left. */
+struct uid_range {
+	uint32_t first, last;
+};
+
+unsigned uid_lane(uint32_t uid);
+/*
+ * The next up to `count` UIDs of the lane above `above`, cut at the end of the lane's block. False
+ * when the space is used up.
+ */
+bool uid_reserve(uint32_t above, unsigned lane, uint32_t count, struct uid_range *out);
+
+#endif
