@@ -488,6 +488,9 @@ static enum err apply_operation(struct account_state *state, const struct operat
 						      operation->subscribe.subscribed, stamp);
 	if (operation->kind == OPERATION_DRAINED)
 		return account_state_put_drained(state, &operation->drained);
+	if (operation->kind == OPERATION_FOLDER &&
+	    operation->create.uidvalidity > state->uidvalidity_top)
+		state->uidvalidity_top = operation->create.uidvalidity;
 	if (folder_deleted(state, operation->folder))
 		return ERR_OK;
 	if (operation->kind == OPERATION_FOLDER)

@@ -95,6 +95,7 @@ struct account_state {
 	struct held_entry *held;
 	size_t held_count, held_capacity;
 	uint64_t clock;
+	uint32_t uidvalidity_top; /* highest ever given to a folder, those deleted included */
 	uint64_t folders_version; /* raised when a folder comes, goes, or is named anew */
 	struct account_listener listener;
 };

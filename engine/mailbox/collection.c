@@ -222,7 +222,7 @@ static void touch_message(struct collection *collection, struct message_state *m
 		collection->highest_modseq = touch->clock;
 	collection_mark_page(collection, message->uid);
 	collection->changes[collection->change_count++ % CHANGES_KEPT] =
-		(struct change){message->uid, touch->clock};
+		(struct recent_change){message->uid, touch->clock};
 }
 
 static enum err order_insert(struct collection *collection, uint32_t slot)

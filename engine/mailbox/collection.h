@@ -95,7 +95,7 @@ struct tombstone {
 
 /* What changed lately, so that views need not look at every message. */
 #define CHANGES_KEPT 1024u
-struct change {
+struct recent_change {
 	uint32_t uid;
 	uint64_t modseq;
 };
@@ -140,7 +140,7 @@ struct collection {
 	uint64_t size;
 	uint32_t unseen, deleted;
 	uint64_t collisions; /* two messages met with one UID: must stay 0 */
-	struct change changes[CHANGES_KEPT];
+	struct recent_change changes[CHANGES_KEPT];
 	uint64_t change_count;
 	uint64_t order_version; /* raised when messages come, go, or change their UID */
 	struct uid_list *uids;  /* of uids_version */

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Operations into the stream. Several changes that wait go as one entry; each
+ * is durable and applied before its caller goes on.
+ */
+#include "engine/mailbox/internal.h"
+
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/memory.h"
+#include "engine/mailbox/array.h"
+#include "engine/plant.h"
+
+#define PROMISE_ATTEMPTS 8u
+#define FENCED_ATTEMPTS 3u
+/* A majority of three replicas; of two it is both. The journal takes the higher of this and W. */
+#define STAMP_QUORUM (LAYOUT_REPLICAS / 2 + 1)
+
+/* ---- changes ---- */
+
+struct change *change_create(void)
+{
+	struct change *change = memory_allocate(sizeof(*change));
+
+	if (change)
+		change->references = 1;
+	return change;
+}
+
+void change_release(struct change **change)
+{
+	struct change *released = *change;
+
+	*change = NULL;
+	if (!released || --released->references)
+		return;
+	buf_wipe_finish(&released->operations);
+	memory_free(released->blobs);
+	memory_free(released);
+}
+
+enum err change_name_blob(struct change *change, const struct blob_ref *blob)
+{
+	enum err err = ARRAY_GROW(change->blobs, change->blob_capacity, change->blob_count);
+
+	if (!err)
+		change->blobs[change->blob_count++] = *blob;
+	return err;
+}
+
+void change_put(struct change *change, const struct operation *operation)
+{
+	operation_encode(operation, &change->operations);
+}
+
+void mailbox_enqueue(struct mailbox *mailbox, struct change *change)
+{
+	change->references++;
+	*mailbox->queue_end = change;
+	mailbox->queue_end = &change->next;
+}
+
+/* ---- terms ---- */
+
+/* What this term's predecessor had reserved is not ours any more (INV 3). */
+static void forget_reservations(struct mailbox *mailbox)
+{
+	struct folder_home *folder;
+	size_t position = 0;
+
+	if (PLANTED(uid_reused_after_restart))
+		return;
+	while ((folder = map_next(&mailbox->folder_homes, &position, NULL)))
+		folder->own = (struct uid_range){1, 0};
+}
+
+static void end_term(struct mailbox *mailbox)
+{
+	mailbox->promised = false;
+	forget_reservations(mailbox);
+}
+
+static WAITS enum err promise(struct mailbox *mailbox)
+{
+	struct journal *journal = mailbox->home->options.journal;
+	uint64_t seen = 0;
+	enum err err = journal_epoch(journal, mailbox->stream, &seen);
+
+	for (unsigned i = 0; i < PROMISE_ATTEMPTS && !err; i++) {
+		uint64_t promised = 0;
+
+		mailbox->epoch = (seen > mailbox->epoch ? seen : mailbox->epoch) + 1;
+		err = journal_promise(journal, mailbox->stream, mailbox->epoch,
+				      mailbox->home->options.node, &promised);
+		if (err != ERR_FENCED)
+			return err;
+		seen = promised;
+		err = ERR_OK;
+	}
+	return err ? err : ERR_UNAVAILABLE;
+}
+
+/* R1, R3: promise, then read what a majority holds, then write. */
+static WAITS enum err begin_term(struct mailbox *mailbox)
+{
+	enum err err = gate_enter(&mailbox->term_gate, TASK_FOREVER);
+
+	if (err)
+		return err;
+	if (!mailbox->promised) {
+		forget_reservations(mailbox);
+		err = promise(mailbox);
+		if (!err)
+			err = mailbox_catch_up(mailbox);
+		if (!err) {
+			mailbox->term++;
+			mailbox->context_due = true;
+			mailbox->promised = true;
+		}
+	}
+	gate_leave(&mailbox->term_gate);
+	return err;
+}
+
+/* ---- one entry ---- */
+
+struct batch {
+	struct mailbox *mailbox;
+	struct change *first; /* taken off the queue */
+	struct buf operations;
+	struct blob_ref *blobs;
+	size_t blob_count, blob_capacity;
+	uint64_t clock;
+	struct buf plain; /* the entry as sealed, for applying it */
+	struct journal_append append;
+	const struct key *keyring_key; /* not NULL: a keyring entry */
+};
+
+static void batch_finish(struct batch *batch)
+{
+	buf_wipe_finish(&batch->operations);
+	buf_wipe_finish(&batch->plain);
+	memory_free(batch->blobs);
+}
+
+static enum err batch_plain(struct batch *batch, const struct entry_place *place)
+{
+	struct mailbox *mailbox = batch->mailbox;
+	struct operation_head head = {
+		.clock = batch->clock,
+		.context = mailbox->context_due ? &mailbox->state.applied : NULL,
+	};
+
+	memcpy(head.previous, place->previous, sizeof(head.previous));
+	buf_clear(&batch->plain);
+	operation_head_encode(&head, &batch->plain);
+	buf_put_bytes(&batch->plain, bytes_of_buf(&batch->operations));
+	return batch->plain.err;
+}
+
+/* journal_append.seal */
+static enum err seal_batch(void *context, const struct entry_place *place, struct buf *payload)
+{
+	struct batch *batch = context;
+	struct mailbox *mailbox = batch->mailbox;
+	struct buf use = {0}, associated = {0};
+	bool keyring = batch->keyring_key != NULL;
+	enum err err = keyring ? ERR_OK : batch_plain(batch, place);
+
+	buf_put_id(&use, place->incarnation);
+	buf_put_u64(&use, place->seq);
+	operation_place_encode(mailbox->account, place->stream, place->incarnation, place->seq,
+			       batch->append.epoch, batch->append.floor, batch->blobs,
+			       batch->blob_count, &associated);
+	buf_put_u8(payload, keyring ? PAYLOAD_KEYRING : PAYLOAD_OPERATIONS);
+	if (!err)
+		err = use.err ? use.err : associated.err ? associated.err : payload->err;
+	if (!err)
+		err = payload_seal(keyring ? batch->keyring_key : mailbox->keys.directory,
+				   keyring ? LABEL_KEYRING : LABEL_OPERATION, bytes_of_buf(&use),
+				   bytes_of_buf(&associated), bytes_of_buf(&batch->plain), payload);
+	buf_finish(&use);
+	buf_finish(&associated);
+	return err;
+}
+
+/* Applies what has just become durable. */
+static WAITS enum err apply_batch(struct batch *batch)
+{
+	struct mailbox *mailbox = batch->mailbox;
+	struct id128 incarnation = journal_writer_incarnation(mailbox->home->writer);
+	enum err err;
+
+	mailbox->entries_since++;
+	mailbox->bytes_since += batch->plain.size;
+	mailbox->snapshot_dirty = true;
+	/* An append that failed before may turn out to be there: what it said comes first. */
+	if (vector_get(&mailbox->state.applied, incarnation) + 1 != batch->append.seq)
+		return mailbox_catch_up(mailbox);
+	if (batch->keyring_key)
+		return account_state_skip(&mailbox->state, incarnation, batch->append.seq);
+	mailbox->context_due = false;
+	err = account_state_apply(&mailbox->state, incarnation, batch->append.seq,
+				  bytes_of_buf(&batch->plain));
+	if (err)
+		mailbox->broken = true;
+	return err;
+}
+
+static WAITS enum err append_batch(struct batch *batch)
+{
+	struct mailbox *mailbox = batch->mailbox;
+	struct home *home = mailbox->home;
+	enum err err;
+
+	batch->clock = account_state_clock(&mailbox->state, env_wall_ms(home->env));
+	batch->append = (struct journal_append){
+		.stream = mailbox->stream,
+		.kind = ENTRY_OPERATION,
+		.epoch = mailbox->epoch,
+		.floor = blob_floor(home->options.blobs),
+		.blob_incarnation = blob_incarnation(home->options.blobs),
+		.blobs = batch->blobs,
+		.blob_count = batch->blob_count,
+		.quorum = STAMP_QUORUM,
+		.seal = seal_batch,
+		.context = batch,
+	};
+	err = journal_append(home->writer, &batch->append);
+	if (err) {
+		end_term(mailbox);
+		return err;
+	}
+	return apply_batch(batch);
+}
+
+/* ---- the queue ---- */
+
+static bool fits(const struct batch *batch, const struct change *change)
+{
+	if (!batch->first)
+		return true;
+	return batch->operations.size + change->operations.size <= OPERATION_PLAIN_MAX &&
+	       batch->blob_count + change->blob_count <= OPERATION_BLOBS_MAX;
+}
+
+static void settle(struct change *change, enum err err)
+{
+	change->result = err;
+	change->done = true;
+	change_release(&change);
+}
+
+static enum err batch_add(struct batch *batch, const struct change *change)
+{
+	buf_put_bytes(&batch->operations, bytes_of_buf(&change->operations));
+	for (size_t i = 0; i < change->blob_count; i++) {
+		enum err err = ARRAY_GROW(batch->blobs, batch->blob_capacity, batch->blob_count);
+
+		if (err)
+			return err;
+		batch->blobs[batch->blob_count++] = change->blobs[i];
+	}
+	return batch->operations.err ? batch->operations.err : change->operations.err;
+}
+
+/* UIDs of an ended term are somebody else's by now (INV 3). */
+static bool is_stale(const struct mailbox *mailbox, const struct change *change)
+{
+	return change->term && change->term != mailbox->term;
+}
+
+static enum err take_batch(struct mailbox *mailbox, struct batch *batch)
+{
+	struct change **end = &batch->first;
+	enum err err = ERR_OK;
+
+	while (mailbox->queue && fits(batch, mailbox->queue) && !err) {
+		struct change *change = mailbox->queue;
+
+		mailbox->queue = change->next;
+		if (!mailbox->queue)
+			mailbox->queue_end = &mailbox->queue;
+		change->next = NULL;
+		if (is_stale(mailbox, change)) {
+			settle(change, ERR_UNAVAILABLE);
+			continue;
+		}
+		*end = change;
+		end = &change->next;
+		err = batch_add(batch, change);
+	}
+	return err;
+}
+
+static void settle_batch(struct batch *batch, enum err err)
+{
+	while (batch->first) {
+		struct change *change = batch->first;
+
+		batch->first = change->next;
+		settle(change, err);
+	}
+}
+
+/* The writer was fenced: another home has been here. What stamps no UIDs is said once more. */
+static WAITS enum err write_batch(struct batch *batch)
+{
+	bool stamps = false;
+	enum err err;
+
+	for (const struct change *change = batch->first; change; change = change->next)
+		stamps |= change->term != 0;
+	for (unsigned i = 0;; i++) {
+		err = append_batch(batch);
+		if (err != ERR_FENCED || stamps || i == FENCED_ATTEMPTS)
+			break;
+		err = begin_term(batch->mailbox);
+		if (err)
+			break;
+	}
+	return err == ERR_FENCED ? ERR_UNAVAILABLE : err;
+}
+
+static WAITS void flush(struct mailbox *mailbox)
+{
+	mailbox->flushing = true;
+	while (mailbox->queue) {
+		struct batch batch = {.mailbox = mailbox};
+		enum err term = begin_term(mailbox);
+		enum err err = take_batch(mailbox, &batch);
+
+		if (!err)
+			err = term;
+		if (!err && batch.first)
+			err = write_batch(&batch);
+		settle_batch(&batch, err);
+		batch_finish(&batch);
+		cond_broadcast(&mailbox->flushed);
+		mailbox_tell_views(mailbox);
+	}
+	mailbox->flushing = false;
+	mailbox_consider_snapshot(mailbox);
+}
+
+enum err mailbox_await(struct mailbox *mailbox, struct change *change)
+{
+	while (!change->done) {
+		enum err err = ERR_OK;
+
+		if (mailbox->flushing)
+			err = cond_wait(&mailbox->flushed, TASK_FOREVER);
+		else
+			flush(mailbox);
+		if (err)
+			return err;
+	}
+	return change->result;
+}
+
+enum err mailbox_commit(struct mailbox *mailbox, struct change *change)
+{
+	if (mailbox->broken)
+		return ERR_UNAVAILABLE;
+	if (change->operations.err)
+		return change->operations.err;
+	mailbox_enqueue(mailbox, change);
+	return mailbox_await(mailbox, change);
+}
+
+enum err mailbox_append_keyring(struct mailbox *mailbox, const struct key *key, struct bytes plain)
+{
+	struct batch batch = {.mailbox = mailbox, .keyring_key = key};
+	enum err err;
+
+	while (mailbox->flushing) {
+		err = cond_wait(&mailbox->flushed, TASK_FOREVER);
+		if (err)
+			return err;
+	}
+	mailbox->flushing = true;
+	err = begin_term(mailbox);
+	buf_put_bytes(&batch.plain, plain);
+	if (!err)
+		err = batch.plain.err;
+	if (!err)
+		err = append_batch(&batch);
+	mailbox->flushing = false;
+	cond_broadcast(&mailbox->flushed);
+	batch_finish(&batch);
+	return err;
+}
+
+/* ---- UIDs ---- */
+
+static uint32_t left(const struct uid_range *range)
+{
+	return range->first > range->last ? 0 : range->last - range->first + 1;
+}
+
+static WAITS enum err reserve_more(struct mailbox *mailbox, struct id128 id, uint32_t count)
+{
+	struct folder *folder = mailbox_folder_state(mailbox, id);
+	struct operation operation = {.kind = OPERATION_RESERVE, .folder = id};
+	struct uid_range range;
+	struct folder_home *folder_home;
+	struct change *change;
+	uint32_t above;
+	enum err err;
+
+	if (!folder)
+		return ERR_NOTFOUND;
+	above = folder->messages.reserve_top > folder->messages.stamp_top
+			? folder->messages.reserve_top
+			: folder->messages.stamp_top;
+	if (!uid_reserve(above, 0, count > UID_RESERVATION ? count : UID_RESERVATION, &range))
+		return ERR_LIMIT;
+	change = change_create();
+	if (!change)
+		return ERR_NOMEM;
+	change->term = mailbox->term;
+	operation.uid = range.last;
+	change_put(change, &operation);
+	err = mailbox_commit(mailbox, change);
+	/* The term may have ended while this was written: then it is not ours. */
+	if (!err && (change->term != mailbox->term || !mailbox->promised))
+		err = ERR_UNAVAILABLE;
+	change_release(&change);
+	if (!err)
+		err = mailbox_folder_home(mailbox, id, &folder_home);
+	if (!err)
+		folder_home->own = range;
+	return err;
+}
+
+enum err mailbox_reserve(struct mailbox *mailbox, struct id128 folder, uint32_t count)
+{
+	struct folder_home *folder_home;
+	enum err err = gate_enter(&mailbox->uid_gate, TASK_FOREVER);
+
+	if (err)
+		return err;
+	for (;;) {
+		err = begin_term(mailbox);
+		if (!err)
+			err = mailbox_folder_home(mailbox, folder, &folder_home);
+		if (err || left(&folder_home->own) >= count)
+			break;
+		err = reserve_more(mailbox, folder, count);
+		if (err)
+			break;
+	}
+	if (err)
+		gate_leave(&mailbox->uid_gate);
+	return err;
+}
+
+uint32_t mailbox_take_uid(struct mailbox *mailbox, struct id128 folder, struct change *change)
+{
+	struct folder_home *folder_home = map_get(&mailbox->folder_homes, &folder);
+
+	ASSERT(folder_home && left(&folder_home->own));
+	change->term = mailbox->term;
+	return folder_home->own.first++;
+}

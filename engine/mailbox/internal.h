@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * internal - what the modules behind mailbox.h share; nobody else includes it.
+ *
+ *   home.c     logging in, the cache of unlocked accounts     rotate.c   slots, new master keys
+ *   load.c     manifest, pages and entries into the state     commit.c   entries out of operations
+ *   drain.c    deliveries into operations                     folder.c   folders
+ *   view.c     what one session was told                      change.c   flags, expunge, copy
+ *   append.c   APPEND                                         keyring.c  the account's keys
+ *   summaries.c  what FETCH asks                              pages.c, snapshot.c  manifests
+ *
+ * INV 1  The state changes only by entries that are durable: commit.c and load.c
+ *        are the only callers of account_state_apply().
+ * INV 2  Only one task at a time writes the stream (`flushing`); operations are
+ *        put into the queue in the order of their UIDs (`uid_gate`).
+ * INV 3  UIDs are stamped only from a reservation that was durable before, made
+ *        in this term (the time since the last promise).
+ * INV 4  Nothing is shown before the entry that says it is applied.
+ */
+#ifndef AEROSTORE_ENGINE_MAILBOX_INTERNAL_H
+#define AEROSTORE_ENGINE_MAILBOX_INTERNAL_H
+
+#include "engine/mailbox/account_state.h"
+#include "engine/mailbox/mailbox.h"
+#include "engine/mailbox/summaries.h"
+#include "engine/mailbox/uid.h"
+
+/* Key derivation labels: docs/format.md lists all. */
+#define LABEL_OPERATION "aerostore mailbox operation 1"
+#define LABEL_KEYRING "aerostore mailbox keyring 1"
+#define LABEL_ROOT "aerostore mailbox root 1"
+#define LABEL_PAGE "aerostore mailbox page 1"
+#define LABEL_FOLDER_KEY "aerostore mailbox folder key 1"
+#define LABEL_BLOB_KEY "aerostore mailbox blob key 1"
+#define LABEL_CACHE_KEY "aerostore mailbox cache key 1"
+#define LABEL_DELIVERY_SIGNATURE "aerostore journal entry 1"
+
+#define OPERATION_PLAIN_MAX (768u * 1024)
+#define OPERATION_BLOBS_MAX 1000u
+#define DRAIN_BATCH 500u
+#define VIEW_SILENT_MAX 8u
+#define VIEW_RECENT_MAX 8u
+
+/* The keys of earlier generations: what was sealed then stays readable. */
+struct old_keys {
+	struct key *directory, *delivery;
+	struct envelope_opener *opener;
+};
+
+/* What the home keeps beside a folder's state. */
+struct folder_home {
+	struct id128 id;
+	struct key *key; /* of `epoch`: what new messages are wrapped under */
+	uint32_t epoch;
+	struct uid_range own; /* reserved in this term, not yet stamped */
+	uint32_t recent_wanted; /* floor that goes out with the next entry; 0: none */
+};
+
+/* Operations on their way into the stream. */
+struct change {
+	struct buf operations;
+	struct blob_ref *blobs;
+	size_t blob_count, blob_capacity;
+	size_t references; /* of the queue, of the caller */
+	uint64_t term;     /* when it stamps UIDs: the term that reserved them; else 0 */
+	bool done;
+	enum err result;
+	struct change *next;
+};
+
+struct mailbox {
+	struct home *home;
+	struct mailbox *next;
+	size_t users;            /* sessions, and tasks of our own */
+	uint64_t idle_since_ms;
+	struct id128 account, tag, stream;
+	char address[ADDRESS_MAX + 1];
+	uint64_t created_ms;
+	uint8_t known_secret[32]; /* keyed hash of a secret that opened it: spares an Argon2 */
+	bool knows_secret;
+
+	struct account_keys keys;
+	struct envelope_opener *opener;
+	struct old_keys *old;
+	size_t old_count, old_capacity;
+
+	struct account_state state;
+	struct summaries *summaries;
+	bool broken;             /* memory ran out in the middle: load anew */
+	struct map folder_homes; /* folder id -> struct folder_home */
+	struct vector skip;      /* delivery writers' incarnations, at UINT64_MAX */
+
+	/* The term: since the last promise. */
+	uint64_t epoch, term;
+	bool promised, context_due;
+	struct gate term_gate, uid_gate, drain_gate;
+	struct change *queue, **queue_end;
+	bool flushing;
+	struct cond flushed;
+
+	/* Since the last manifest. */
+	size_t entries_since, bytes_since;
+	bool snapshot_running;
+	bool snapshot_dirty;
+
+	struct journal_watch watch;
+	bool pull_running, pull_again;
+
+	struct view *views;
+	struct folder_info *folder_list; /* of folder_list_version */
+	size_t folder_list_count, folder_list_capacity;
+	uint64_t folder_list_version;
+	struct buf folder_names;         /* NUL-terminated, which folder_list points into */
+};
+
+struct home {
+	struct home_options options;
+	struct env *env;
+	struct journal_writer *writer;
+	uint8_t node_public[PUBLIC_SIZE];
+	struct mailbox *mailboxes;
+	struct key *secret_hash; /* this process's key for known_secret and known peers */
+	struct gate argon2;
+	size_t argon2_waiting;
+	struct map known_peers;  /* keyed hash of (address, peer) -> itself */
+	struct cond changed;     /* a login in progress ended */
+	struct map logging_in;   /* account id -> the first one's marker */
+	struct env_timer cache_timer;
+	bool cache_task_running, closing;
+	struct group tasks;
+	struct mailbox_counters counters;
+};
+
+/* ---- keyring.c ---- */
+
+/* Directory keys, newest first; NULL at the end. */
+const struct key *mailbox_directory_key(const struct mailbox *mailbox, size_t index);
+struct envelope_opener *mailbox_opener(const struct mailbox *mailbox, size_t index);
+/* Takes copies; one that is there already is left. */
+MUST_USE enum err mailbox_add_old_keys(struct mailbox *mailbox, const uint8_t directory[KEY_SIZE],
+				       const uint8_t delivery[KEY_SIZE]);
+/* The old keys with those given as the newest, as bytes to be sealed. */
+void keyring_encode(const struct mailbox *mailbox, const struct account_keys *newest,
+		    struct buf *out);
+MUST_USE enum err keyring_decode(struct mailbox *mailbox, struct cursor *cursor);
+
+/* ---- load.c ---- */
+
+WAITS MUST_USE enum err mailbox_load(struct mailbox *mailbox);
+/* Applies what is new in the stream's operations. */
+WAITS MUST_USE enum err mailbox_catch_up(struct mailbox *mailbox);
+/* How an operation entry's payload is bound to its place. */
+void operation_place_encode(struct id128 account, struct id128 stream, struct id128 incarnation,
+			    uint64_t seq, uint64_t epoch, uint64_t floor,
+			    const struct blob_ref *blobs, size_t blob_count, struct buf *out);
+
+enum payload_type { PAYLOAD_OPERATIONS = 1, PAYLOAD_KEYRING = 2 };
+
+/* ---- commit.c ---- */
+
+struct change *change_create(void);
+void change_release(struct change **change);
+/* Names a blob in the entry. */
+MUST_USE enum err change_name_blob(struct change *change, const struct blob_ref *blob);
+void change_put(struct change *change, const struct operation *operation);
+/* Puts it at the end of the queue: what was put in before goes into the stream before. */
+void mailbox_enqueue(struct mailbox *mailbox, struct change *change);
+/* Waits until it is durable and applied, or failed. */
+WAITS MUST_USE enum err mailbox_await(struct mailbox *mailbox, struct change *change);
+/* Both. */
+WAITS MUST_USE enum err mailbox_commit(struct mailbox *mailbox, struct change *change);
+/*
+ * Enters the UID gate with `count` UIDs reserved for the folder; the caller takes them with
+ * mailbox_take_uid(), enqueues, and leaves the gate. On an error the gate is not held.
+ */
+WAITS MUST_USE enum err mailbox_reserve(struct mailbox *mailbox, struct id128 folder,
+					uint32_t count);
+uint32_t mailbox_take_uid(struct mailbox *mailbox, struct id128 folder, struct change *change);
+/* An entry of another payload type, whose plaintext is sealed under `key` (rotation). */
+WAITS MUST_USE enum err mailbox_append_keyring(struct mailbox *mailbox, const struct key *key,
+					       struct bytes plain);
+
+/* ---- folder.c ---- */
+
+struct folder *mailbox_folder_state(const struct mailbox *mailbox, struct id128 id);
+/* The existing folder of this name; NULL. */
+struct folder *mailbox_folder_named(struct mailbox *mailbox, struct bytes name);
+MUST_USE enum err mailbox_folder_home(struct mailbox *mailbox, struct id128 id,
+				      struct folder_home **out);
+/* Makes INBOX and the special-use folders of a new account. */
+WAITS MUST_USE enum err mailbox_make_first_folders(struct mailbox *mailbox);
+struct id128 mailbox_inbox(const struct mailbox *mailbox);
+/* The folder's key of this epoch, or the one for new messages (epoch NULL). Referenced. */
+MUST_USE enum err mailbox_folder_key(struct mailbox *mailbox, const struct folder *folder,
+				     const uint32_t *epoch, struct key **out);
+MUST_USE enum err message_key_unwrap(struct mailbox *mailbox, const struct folder *folder,
+				     const struct message_state *message, uint8_t out[KEY_SIZE]);
+/* Wraps under the folder's newest key; fills epoch and wrapped_key of `add`. */
+MUST_USE enum err message_key_wrap(struct mailbox *mailbox, const struct folder *folder,
+				   const uint8_t plain[KEY_SIZE], struct operation_add *add);
+
+/* A fresh key for the folder, wrapped under `directory`. */
+MUST_USE enum err mailbox_put_folder_key(struct mailbox *mailbox, struct id128 folder,
+					 const struct key *directory, struct change *change);
+
+/* ---- change.c ---- */
+
+WAITS MUST_USE enum err mailbox_move_all(struct mailbox *mailbox, struct id128 from,
+					 struct bytes to);
+
+/* ---- drain.c ---- */
+
+/* Drains up to `batches` batches; *more: there may be further deliveries. */
+WAITS MUST_USE enum err mailbox_drain(struct mailbox *mailbox, size_t batches, bool *more);
+/* From the watch: drains in a task of its own. */
+void mailbox_pull(struct mailbox *mailbox);
+
+/* ---- view.c ---- */
+
+/* After an entry was applied: tells views that became stale. */
+void mailbox_tell_views(struct mailbox *mailbox);
+
+/* ---- snapshot.c ---- */
+
+/* Writes a manifest when there is enough to say, in a task of its own. */
+void mailbox_consider_snapshot(struct mailbox *mailbox);
+WAITS MUST_USE enum err mailbox_snapshot(struct mailbox *mailbox);
+WAITS MUST_USE enum err mailbox_load_snapshot(struct mailbox *mailbox);
+
+/* ---- home.c ---- */
+
+/* Runs `run(mailbox)` in a task that holds the mailbox. */
+MUST_USE enum err mailbox_spawn(struct mailbox *mailbox, const char *name,
+				void (*run)(void *mailbox));
+void mailbox_leave(struct mailbox *mailbox);
+
+#endif
