@@ -472,6 +472,7 @@ static enum err apply_in_folder(struct account_state *state, struct folder *fold
 	case OPERATION_FOLDER_DELETE:
 	case OPERATION_SUBSCRIBE:
 	case OPERATION_DRAINED:
+	case OPERATION_CACHE:
 		break;
 	}
 	return ERR_OK;
@@ -488,6 +489,10 @@ static enum err apply_operation(struct account_state *state, const struct operat
 						      operation->subscribe.subscribed, stamp);
 	if (operation->kind == OPERATION_DRAINED)
 		return account_state_put_drained(state, &operation->drained);
+	if (operation->kind == OPERATION_CACHE)
+		return state->listener.block
+			       ? state->listener.block(state->listener.context, operation)
+			       : ERR_OK;
 	if (operation->kind == OPERATION_FOLDER &&
 	    operation->create.uidvalidity > state->uidvalidity_top)
 		state->uidvalidity_top = operation->create.uidvalidity;

@@ -73,6 +73,8 @@ struct account_listener {
 	/* A message came. *cache is message_state.cache, to be set. */
 	enum err (*added)(void *context, const struct operation_add *add, uint32_t *cache);
 	void (*removed)(void *context, const struct message_state *message);
+	/* An OPERATION_CACHE. */
+	enum err (*block)(void *context, const struct operation *operation);
 	void *context;
 };
 

@@ -190,19 +190,25 @@ static WAITS enum err apply_batch(struct batch *batch)
 {
 	struct mailbox *mailbox = batch->mailbox;
 	struct id128 incarnation = journal_writer_incarnation(mailbox->home->writer);
+	struct view *silent;
 	enum err err;
 
 	mailbox->entries_since++;
 	mailbox->bytes_since += batch->plain.size;
-	mailbox->snapshot_dirty = true;
+	mailbox->changed = true;
 	/* An append that failed before may turn out to be there: what it said comes first. */
 	if (vector_get(&mailbox->state.applied, incarnation) + 1 != batch->append.seq)
 		return mailbox_catch_up(mailbox);
 	if (batch->keyring_key)
 		return account_state_skip(&mailbox->state, incarnation, batch->append.seq);
 	mailbox->context_due = false;
+	silent = batch->first ? batch->first->silent : NULL;
+	if (silent)
+		view_silent_begin(silent);
 	err = account_state_apply(&mailbox->state, incarnation, batch->append.seq,
 				  bytes_of_buf(&batch->plain));
+	if (silent)
+		view_silent_end(silent);
 	if (err)
 		mailbox->broken = true;
 	return err;
@@ -241,6 +247,8 @@ static bool fits(const struct batch *batch, const struct change *change)
 {
 	if (!batch->first)
 		return true;
+	if (batch->first->silent || change->silent)
+		return false;
 	return batch->operations.size + change->operations.size <= OPERATION_PLAIN_MAX &&
 	       batch->blob_count + change->blob_count <= OPERATION_BLOBS_MAX;
 }
@@ -294,6 +302,23 @@ static enum err take_batch(struct mailbox *mailbox, struct batch *batch)
 	return err;
 }
 
+/* \Recent taken since: it goes with whatever is said next. */
+static void put_recents(struct batch *batch)
+{
+	const struct folder_home *folder_home;
+	size_t position = 0;
+
+	while ((folder_home = map_next(&batch->mailbox->folder_homes, &position, NULL))) {
+		const struct folder *folder = mailbox_folder_state(batch->mailbox, folder_home->id);
+		struct operation operation = {.kind = OPERATION_RECENT,
+					      .folder = folder_home->id,
+					      .uid = folder_home->recent_wanted};
+
+		if (folder && folder->messages.recent_floor < folder_home->recent_wanted)
+			operation_encode(&operation, &batch->operations);
+	}
+}
+
 static void settle_batch(struct batch *batch, enum err err)
 {
 	while (batch->first) {
@@ -333,6 +358,10 @@ static WAITS void flush(struct mailbox *mailbox)
 
 		if (!err)
 			err = term;
+		if (batch.first)
+			put_recents(&batch);
+		if (!err)
+			err = batch.operations.err;
 		if (!err && batch.first)
 			err = write_batch(&batch);
 		settle_batch(&batch, err);
@@ -353,8 +382,11 @@ enum err mailbox_await(struct mailbox *mailbox, struct change *change)
 			err = cond_wait(&mailbox->flushed, TASK_FOREVER);
 		else
 			flush(mailbox);
-		if (err)
+		if (err) {
+			/* It goes on without its caller. */
+			change->silent = NULL;
 			return err;
+		}
 	}
 	return change->result;
 }
@@ -434,25 +466,29 @@ static WAITS enum err reserve_more(struct mailbox *mailbox, struct id128 id, uin
 	return err;
 }
 
+enum err mailbox_uids_enter(struct mailbox *mailbox)
+{
+	return gate_enter(&mailbox->uid_gate, TASK_FOREVER);
+}
+
+void mailbox_uids_leave(struct mailbox *mailbox)
+{
+	gate_leave(&mailbox->uid_gate);
+}
+
+uint32_t mailbox_reserved(const struct mailbox *mailbox, struct id128 folder)
+{
+	const struct folder_home *folder_home = map_get(&mailbox->folder_homes, &folder);
+
+	return folder_home && mailbox->promised ? left(&folder_home->own) : 0;
+}
+
 enum err mailbox_reserve(struct mailbox *mailbox, struct id128 folder, uint32_t count)
 {
-	struct folder_home *folder_home;
-	enum err err = gate_enter(&mailbox->uid_gate, TASK_FOREVER);
+	enum err err = begin_term(mailbox);
 
-	if (err)
-		return err;
-	for (;;) {
-		err = begin_term(mailbox);
-		if (!err)
-			err = mailbox_folder_home(mailbox, folder, &folder_home);
-		if (err || left(&folder_home->own) >= count)
-			break;
+	while (!err && mailbox_reserved(mailbox, folder) < count)
 		err = reserve_more(mailbox, folder, count);
-		if (err)
-			break;
-	}
-	if (err)
-		gate_leave(&mailbox->uid_gate);
 	return err;
 }
 

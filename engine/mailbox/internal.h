@@ -21,6 +21,7 @@
 #define AEROSTORE_ENGINE_MAILBOX_INTERNAL_H
 
 #include "engine/mailbox/account_state.h"
+#include "engine/mailbox/argon.h"
 #include "engine/mailbox/mailbox.h"
 #include "engine/mailbox/summaries.h"
 #include "engine/mailbox/uid.h"
@@ -32,8 +33,6 @@
 #define LABEL_PAGE "aerostore mailbox page 1"
 #define LABEL_FOLDER_KEY "aerostore mailbox folder key 1"
 #define LABEL_BLOB_KEY "aerostore mailbox blob key 1"
-#define LABEL_CACHE_KEY "aerostore mailbox cache key 1"
-#define LABEL_DELIVERY_SIGNATURE "aerostore journal entry 1"
 
 #define OPERATION_PLAIN_MAX (768u * 1024)
 #define OPERATION_BLOBS_MAX 1000u
@@ -62,6 +61,7 @@ struct change {
 	struct blob_ref *blobs;
 	size_t blob_count, blob_capacity;
 	size_t references; /* of the queue, of the caller */
+	struct view *silent; /* this view does not report what it says; goes alone, then */
 	uint64_t term;     /* when it stamps UIDs: the term that reserved them; else 0 */
 	bool done;
 	enum err result;
@@ -72,11 +72,15 @@ struct mailbox {
 	struct home *home;
 	struct mailbox *next;
 	size_t users;            /* sessions, and tasks of our own */
+	size_t sessions;
 	uint64_t idle_since_ms;
+	bool loading, ready;
+	bool retired;            /* its keys are not the account's any more: no new session */
 	struct id128 account, tag, stream;
 	char address[ADDRESS_MAX + 1];
 	uint64_t created_ms;
 	uint8_t known_secret[32]; /* keyed hash of a secret that opened it: spares an Argon2 */
+	uint64_t secret_counter; /* of the account record then: slots change with it */
 	bool knows_secret;
 
 	struct account_keys keys;
@@ -101,7 +105,7 @@ struct mailbox {
 	/* Since the last manifest. */
 	size_t entries_since, bytes_since;
 	bool snapshot_running;
-	bool snapshot_dirty;
+	bool changed; /* since the last snapshot */
 
 	struct journal_watch watch;
 	bool pull_running, pull_again;
@@ -120,13 +124,11 @@ struct home {
 	uint8_t node_public[PUBLIC_SIZE];
 	struct mailbox *mailboxes;
 	struct key *secret_hash; /* this process's key for known_secret and known peers */
-	struct gate argon2;
-	size_t argon2_waiting;
-	struct map known_peers;  /* keyed hash of (address, peer) -> itself */
-	struct cond changed;     /* a login in progress ended */
-	struct map logging_in;   /* account id -> the first one's marker */
+	struct argon_gate argon;
+	struct map known_peers;  /* keyed hash of address and peer -> a mark */
+	struct cond loaded;      /* a mailbox was loaded, or could not be */
 	struct env_timer cache_timer;
-	bool cache_task_running, closing;
+	bool closing;
 	struct group tasks;
 	struct mailbox_counters counters;
 };
@@ -170,11 +172,14 @@ WAITS MUST_USE enum err mailbox_await(struct mailbox *mailbox, struct change *ch
 /* Both. */
 WAITS MUST_USE enum err mailbox_commit(struct mailbox *mailbox, struct change *change);
 /*
- * Enters the UID gate with `count` UIDs reserved for the folder; the caller takes them with
- * mailbox_take_uid(), enqueues, and leaves the gate. On an error the gate is not held.
+ * Stamping: enter the UID gate, reserve for each folder, then without waiting check
+ * mailbox_reserved(), take, and enqueue; leave the gate. So UIDs go into the stream in their order.
  */
+WAITS MUST_USE enum err mailbox_uids_enter(struct mailbox *mailbox);
+void mailbox_uids_leave(struct mailbox *mailbox);
 WAITS MUST_USE enum err mailbox_reserve(struct mailbox *mailbox, struct id128 folder,
 					uint32_t count);
+uint32_t mailbox_reserved(const struct mailbox *mailbox, struct id128 folder);
 uint32_t mailbox_take_uid(struct mailbox *mailbox, struct id128 folder, struct change *change);
 /* An entry of another payload type, whose plaintext is sealed under `key` (rotation). */
 WAITS MUST_USE enum err mailbox_append_keyring(struct mailbox *mailbox, const struct key *key,
@@ -205,6 +210,10 @@ MUST_USE enum err mailbox_put_folder_key(struct mailbox *mailbox, struct id128 f
 
 /* ---- change.c ---- */
 
+/* ERR_LIMIT: the folder would have more than KEYWORD_MAX, or a name is too long. */
+MUST_USE enum err mailbox_check_keywords(const struct folder *folder, const struct bytes *keywords,
+					 size_t keyword_count);
+
 WAITS MUST_USE enum err mailbox_move_all(struct mailbox *mailbox, struct id128 from,
 					 struct bytes to);
 
@@ -219,6 +228,15 @@ void mailbox_pull(struct mailbox *mailbox);
 
 /* After an entry was applied: tells views that became stale. */
 void mailbox_tell_views(struct mailbox *mailbox);
+/* Around applying what this view does not want to hear of. */
+void view_silent_begin(struct view *view);
+void view_silent_end(struct view *view);
+/* The folder's first UID that no view has taken as \Recent. */
+uint32_t mailbox_recent_floor(const struct mailbox *mailbox, const struct folder *folder);
+/* A message by the view's number; ERR_NOTFOUND: expunged. */
+MUST_USE enum err view_resolve(const struct view *view, uint32_t sequence, struct folder **folder,
+			       uint32_t *slot);
+struct mailbox *view_mailbox(const struct view *view);
 
 /* ---- snapshot.c ---- */
 
@@ -227,7 +245,24 @@ void mailbox_consider_snapshot(struct mailbox *mailbox);
 WAITS MUST_USE enum err mailbox_snapshot(struct mailbox *mailbox);
 WAITS MUST_USE enum err mailbox_load_snapshot(struct mailbox *mailbox);
 
+/* ---- rotate.c ---- */
+
+/*
+ * The first login: a new master key under a slot of the user's own secret; the enrolment slot goes
+ * (docs/security.md). The mailbox is loaded and goes on with the new keys.
+ */
+WAITS MUST_USE enum err mailbox_rotate(struct mailbox *mailbox, struct bytes secret);
+
 /* ---- home.c ---- */
+
+/* Tries the secret under the Argon2 gate. *info: the slot that opened. */
+WAITS MUST_USE enum err home_unlock(struct home *home, struct bytes address, struct bytes secret,
+				    const char *peer, struct key **master, struct slot_info *info);
+/* Loaded, in use by the caller until mailbox_release(). Takes over `master`. */
+WAITS MUST_USE enum err home_attach(struct home *home, struct bytes address, struct key **master,
+				    struct mailbox **out);
+/* The next login checks the secret itself. */
+void home_forget_secret(struct home *home, struct id128 account);
 
 /* Runs `run(mailbox)` in a task that holds the mailbox. */
 MUST_USE enum err mailbox_spawn(struct mailbox *mailbox, const char *name,

@@ -104,6 +104,10 @@ void operation_encode(const struct operation *operation, struct buf *out)
 	case OPERATION_DROPPED:
 		buf_put_id(out, operation->dropped);
 		break;
+	case OPERATION_CACHE:
+		blob_ref_encode(&operation->cache.blob, out);
+		buf_put(out, operation->cache.wrapped_key, WRAPPED_KEY_SIZE);
+		break;
 	}
 }
 
@@ -330,6 +334,10 @@ static enum err body_decode(struct operation_reader *reader, struct operation *o
 		break;
 	case OPERATION_DROPPED:
 		out->dropped = cursor_id(cursor);
+		break;
+	case OPERATION_CACHE:
+		blob_ref_decode(cursor, &out->cache.blob);
+		cursor_copy(cursor, out->cache.wrapped_key, WRAPPED_KEY_SIZE);
 		break;
 	default:
 		/* Not known to this version: without it the state would be another. */

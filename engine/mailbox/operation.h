@@ -41,7 +41,8 @@ enum operation_kind {
 	OPERATION_RESERVE = 11,    /* UIDs up to here are somebody's (R1) */
 	OPERATION_RECENT = 12,     /* below this UID nothing is \Recent */
 	OPERATION_DRAINED = 13,    /* deliveries up to here are in, or refused */
-	OPERATION_DROPPED = 14     /* a delivery that is a repetition: its id is a tombstone */
+	OPERATION_DROPPED = 14,    /* a delivery that is a repetition: its id is a tombstone */
+	OPERATION_CACHE = 15       /* a block of summaries that ADDs of this entry point at */
 };
 
 struct uid_run {
@@ -114,6 +115,10 @@ struct operation {
 		uint32_t uid; /* RESERVE, RECENT */
 		struct operation_drained drained;
 		struct id128 dropped;
+		struct {
+			struct blob_ref blob;
+			uint8_t wrapped_key[WRAPPED_KEY_SIZE];
+		} cache;
 	};
 };
 

@@ -10,7 +10,6 @@
 
 #define BLOCK_VERSION 1u
 #define BLOCK_SIZE_MAX (64u * 1024 * 1024)
-#define LABEL_CACHE_KEY "aerostore mailbox cache key 1"
 
 /* A block in memory: its plaintext, and where each summary is in it. */
 struct decoded {
@@ -174,6 +173,15 @@ enum err summaries_added(void *context, const struct operation_add *add, uint32_
 	if (!add->summary.size || summaries->waiting_bytes > SUMMARY_PENDING_MAX)
 		return ERR_OK;
 	return summaries_put(summaries, add->blob.id, add->summary);
+}
+
+enum err summaries_block(void *context, const struct operation *operation)
+{
+	struct summary_block block = {.blob = operation->cache.blob};
+	uint32_t number;
+
+	memcpy(block.wrapped_key, operation->cache.wrapped_key, WRAPPED_KEY_SIZE);
+	return summaries_add_block(context, &block, &number);
 }
 
 /* A waiting summary stays: a copy may want it. The next snapshot drops what nobody has. */

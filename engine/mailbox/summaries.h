@@ -24,6 +24,9 @@
 #define SUMMARY_PENDING_MAX (8u * 1024 * 1024)
 #define SUMMARY_LRU_BLOCKS 4u
 
+/* Wraps a block's key under a directory key; `use` is the block's id. */
+#define LABEL_CACHE_KEY "aerostore mailbox cache key 1"
+
 struct summaries;
 
 /* A block as the manifest names it. */
@@ -37,10 +40,12 @@ MUST_USE enum err summaries_create(struct env *env, struct blobs *blobs, struct 
 				   struct summaries **out);
 void summaries_destroy(struct summaries **summaries);
 
-/* account_listener's two. */
+/* account_listener's. */
 MUST_USE enum err summaries_added(void *summaries, const struct operation_add *add,
 				  uint32_t *cache);
 void summaries_removed(void *summaries, const struct message_state *message);
+
+MUST_USE enum err summaries_block(void *summaries, const struct operation *operation);
 
 /* Known blocks, by number - 1. */
 const struct summary_block *summaries_blocks(const struct summaries *summaries, size_t *count);
@@ -74,7 +79,7 @@ WAITS MUST_USE enum err summaries_write_block(struct summaries *summaries,
 void summaries_drop_waiting(struct summaries *summaries, struct id128 blob);
 /*
  * Appends the summary of the message blob, from block `number`; at most one blob read.
- * `open_key`: the block's wrapped key under one of the account's directory keys. ERR_NOTFOUND.
+ * `unwrap`: the block's key, wrapped under one of the account's directory keys. ERR_NOTFOUND.
  */
 WAITS MUST_USE enum err summaries_read(struct summaries *summaries, uint32_t number,
 				       struct id128 blob,

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Logging in, and the cache of unlocked accounts. */
+#include "engine/mailbox/internal.h"
+
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/memory.h"
+
+#define CACHE_CHECK_MS 10000u
+#define KNOWN_PEERS_MAX 65536u
+#define LABEL_SECRET_HASH "aerostore home secret hash 1"
+#define LABEL_PEER_HASH "aerostore home peer hash 1"
+
+static void check_cache(struct env_timer *timer);
+
+enum err home_create(const struct home_options *options, struct home **out)
+{
+	struct home *home = memory_allocate(sizeof(*home));
+	enum err err;
+
+	if (!home)
+		return ERR_NOMEM;
+	home->options = *options;
+	home->env = sched_env(options->sched);
+	home->argon = (struct argon_gate){.parallel = options->argon2_parallel,
+					  .queue = options->argon2_queue};
+	map_init(&home->known_peers, 32);
+	sign_public(options->node_signing, home->node_public);
+	err = key_random(home->env, &home->secret_hash);
+	if (!err)
+		err = journal_writer_create(options->journal, options->node_signing, options->node,
+					    &home->writer);
+	if (err) {
+		key_release(&home->secret_hash);
+		memory_free(home);
+		return err;
+	}
+	home->cache_timer = (struct env_timer){.fire = check_cache, .context = home};
+	env_timer_start(home->env, &home->cache_timer, CACHE_CHECK_MS);
+	*out = home;
+	return ERR_OK;
+}
+
+/* ---- a mailbox's life ---- */
+
+static void free_folder_homes(struct mailbox *mailbox)
+{
+	struct folder_home *folder;
+	size_t position = 0;
+
+	while ((folder = map_next(&mailbox->folder_homes, &position, NULL))) {
+		key_release(&folder->key);
+		memory_free(folder);
+	}
+	map_finish(&mailbox->folder_homes);
+}
+
+static void finish_state(struct mailbox *mailbox)
+{
+	account_state_finish(&mailbox->state);
+	summaries_destroy(&mailbox->summaries);
+	free_folder_homes(mailbox);
+	vector_finish(&mailbox->skip);
+	memory_free(mailbox->folder_list);
+	buf_wipe_finish(&mailbox->folder_names);
+}
+
+static void release_keys(struct mailbox *mailbox)
+{
+	for (size_t i = 0; i < mailbox->old_count; i++) {
+		envelope_opener_destroy(&mailbox->old[i].opener);
+		key_release(&mailbox->old[i].directory);
+		key_release(&mailbox->old[i].delivery);
+	}
+	memory_free(mailbox->old);
+	if (mailbox->opener)
+		envelope_opener_destroy(&mailbox->opener);
+	account_keys_release(&mailbox->keys);
+}
+
+static void mailbox_destroy(struct mailbox *mailbox)
+{
+	struct mailbox **link = &mailbox->home->mailboxes;
+
+	ASSERT(!mailbox->users && !mailbox->views && !mailbox->queue);
+	while (*link != mailbox)
+		link = &(*link)->next;
+	*link = mailbox->next;
+	if (mailbox->ready)
+		journal_watch_stop(mailbox->home->options.journal, &mailbox->watch);
+	finish_state(mailbox);
+	release_keys(mailbox);
+	memory_wipe_free(mailbox, sizeof(*mailbox));
+}
+
+void mailbox_leave(struct mailbox *mailbox)
+{
+	struct home *home = mailbox->home;
+
+	ASSERT(mailbox->users);
+	if (--mailbox->users)
+		return;
+	mailbox->idle_since_ms = env_now_ms(home->env);
+	if (!mailbox->ready || mailbox->broken || mailbox->retired || !home->options.cache_ms)
+		mailbox_destroy(mailbox);
+}
+
+void mailbox_release(struct mailbox **mailbox)
+{
+	struct mailbox *released = *mailbox;
+
+	*mailbox = NULL;
+	if (!released)
+		return;
+	released->sessions--;
+	mailbox_consider_snapshot(released);
+	mailbox_leave(released);
+}
+
+struct spawned {
+	struct mailbox *mailbox;
+	void (*run)(void *mailbox);
+};
+
+static void run_spawned(void *argument)
+{
+	struct spawned *spawned = argument;
+	struct home *home = spawned->mailbox->home;
+
+	spawned->run(spawned->mailbox);
+	mailbox_leave(spawned->mailbox);
+	memory_free(spawned);
+	group_leave(&home->tasks);
+}
+
+enum err mailbox_spawn(struct mailbox *mailbox, const char *name, void (*run)(void *mailbox))
+{
+	struct home *home = mailbox->home;
+	struct spawned *spawned = memory_allocate(sizeof(*spawned));
+	enum err err;
+
+	if (!spawned)
+		return ERR_NOMEM;
+	*spawned = (struct spawned){mailbox, run};
+	mailbox->users++;
+	group_enter(&home->tasks);
+	err = task_spawn(home->options.sched, name, run_spawned, spawned, NULL);
+	if (err) {
+		mailbox->users--;
+		group_leave(&home->tasks);
+		memory_free(spawned);
+	}
+	return err;
+}
+
+static void drop_idle(struct home *home, uint64_t older_than_ms)
+{
+	uint64_t now = env_now_ms(home->env);
+	struct mailbox *next;
+
+	for (struct mailbox *mailbox = home->mailboxes; mailbox; mailbox = next) {
+		next = mailbox->next;
+		if (!mailbox->users && now - mailbox->idle_since_ms >= older_than_ms)
+			mailbox_destroy(mailbox);
+	}
+}
+
+static void check_cache(struct env_timer *timer)
+{
+	struct home *home = timer->context;
+
+	drop_idle(home, home->options.cache_ms);
+	env_timer_start(home->env, &home->cache_timer, CACHE_CHECK_MS);
+}
+
+void home_flush_cache(struct home *home)
+{
+	drop_idle(home, 0);
+}
+
+void home_destroy(struct home **home)
+{
+	struct home *destroyed = *home;
+
+	if (!destroyed)
+		return;
+	destroyed->closing = true;
+	env_timer_stop(destroyed->env, &destroyed->cache_timer);
+	group_wait(&destroyed->tasks);
+	drop_idle(destroyed, 0);
+	ASSERT(!destroyed->mailboxes);
+	journal_writer_destroy(&destroyed->writer);
+	key_release(&destroyed->secret_hash);
+	map_finish(&destroyed->known_peers);
+	memory_free(destroyed);
+	*home = NULL;
+}
+
+size_t home_unlocked_count(const struct home *home)
+{
+	size_t count = 0;
+
+	for (const struct mailbox *mailbox = home->mailboxes; mailbox; mailbox = mailbox->next)
+		count++;
+	return count;
+}
+
+struct mailbox_counters home_counters(const struct home *home)
+{
+	return home->counters;
+}
+
+const char *mailbox_address(const struct mailbox *mailbox)
+{
+	return mailbox->address;
+}
+
+struct id128 mailbox_account_id(const struct mailbox *mailbox)
+{
+	return mailbox->account;
+}
+
+/* ---- loading ---- */
+
+static void on_watch(struct journal_watch *watch)
+{
+	mailbox_pull(watch->context);
+}
+
+static enum err make_mailbox(struct home *home, const struct account_record *record,
+			     struct key **master, struct mailbox **out)
+{
+	struct mailbox *mailbox = memory_allocate(sizeof(*mailbox));
+	enum err err;
+
+	if (!mailbox)
+		return ERR_NOMEM;
+	mailbox->home = home;
+	mailbox->account = record->id;
+	mailbox->tag = record->tag;
+	mailbox->stream = record->stream;
+	mailbox->created_ms = record->created_ms;
+	memcpy(mailbox->address, record->address, sizeof(mailbox->address));
+	mailbox->term_gate.limit = mailbox->uid_gate.limit = mailbox->drain_gate.limit = 1;
+	mailbox->queue_end = &mailbox->queue;
+	map_init(&mailbox->folder_homes, sizeof(struct id128));
+	err = summaries_create(home->env, home->options.blobs, record->tag, &mailbox->summaries);
+	account_state_init(&mailbox->state,
+			   &(struct account_listener){summaries_added, summaries_removed,
+						      summaries_block, mailbox->summaries});
+	if (!err)
+		err = account_keys_derive(*master, &mailbox->keys);
+	if (!err)
+		err = envelope_opener_create(mailbox->keys.delivery, &mailbox->opener);
+	if (err) {
+		finish_state(mailbox);
+		release_keys(mailbox);
+		memory_free(mailbox);
+		return err;
+	}
+	mailbox->next = home->mailboxes;
+	home->mailboxes = mailbox;
+	*out = mailbox;
+	return ERR_OK;
+}
+
+static WAITS enum err load_mailbox(struct mailbox *mailbox)
+{
+	enum err err;
+
+	mailbox->loading = true;
+	mailbox->users++;
+	err = mailbox_load(mailbox);
+	if (!err)
+		err = mailbox_make_first_folders(mailbox);
+	mailbox->loading = false;
+	if (!err) {
+		mailbox->watch = (struct journal_watch){
+			.stream = mailbox->stream, .notify = on_watch, .context = mailbox};
+		journal_watch_start(mailbox->home->options.journal, &mailbox->watch);
+		mailbox->ready = true;
+	}
+	cond_broadcast(&mailbox->home->loaded);
+	if (err)
+		mailbox_leave(mailbox);
+	return err;
+}
+
+static struct mailbox *find_mailbox(struct home *home, struct id128 account)
+{
+	for (struct mailbox *mailbox = home->mailboxes; mailbox; mailbox = mailbox->next) {
+		if (id128_equal(mailbox->account, account) && !mailbox->retired &&
+		    !mailbox->broken)
+			return mailbox;
+	}
+	return NULL;
+}
+
+/* The keys of the master key just opened, when the mailbox in the cache has others. */
+static bool same_keys(struct mailbox *mailbox, const struct key *master)
+{
+	return key_equal(mailbox->keys.master, master);
+}
+
+enum err home_attach(struct home *home, struct bytes address, struct key **master,
+		     struct mailbox **out)
+{
+	const struct account_record *record;
+	struct mailbox *mailbox;
+	enum err err = ERR_OK;
+
+	for (;;) {
+		record = home->options.accounts.find(home->options.accounts.context, address);
+		mailbox = record ? find_mailbox(home, record->id) : NULL;
+		if (!mailbox || !mailbox->loading)
+			break;
+		err = cond_wait(&home->loaded, TASK_FOREVER);
+		if (err)
+			goto out;
+	}
+	if (mailbox && !same_keys(mailbox, *master)) {
+		mailbox->retired = true;
+		if (!mailbox->users)
+			mailbox_destroy(mailbox);
+		mailbox = NULL;
+	}
+	if (mailbox) {
+		mailbox->users++;
+	} else {
+		err = record ? make_mailbox(home, record, master, &mailbox) : ERR_AUTH;
+		if (!err)
+			err = load_mailbox(mailbox);
+	}
+	if (!err) {
+		mailbox->sessions++;
+		*out = mailbox;
+	}
+out:
+	key_release(master);
+	return err;
+}
+
+/* ---- checking secrets ---- */
+
+static void hash_secret(struct home *home, struct id128 account, struct bytes secret,
+			uint8_t out[32])
+{
+	struct buf input = {0};
+
+	buf_put_id(&input, account);
+	buf_put_bytes(&input, secret);
+	if (input.err)
+		env_random(home->env, out, 32);
+	else
+		key_derive_octets(home->secret_hash, LABEL_SECRET_HASH, bytes_of_buf(&input), out);
+	buf_wipe_finish(&input);
+}
+
+static void hash_peer(struct home *home, struct bytes address, const char *peer, uint8_t out[32])
+{
+	struct buf input = {0};
+
+	buf_put_block(&input, address);
+	buf_put_string(&input, peer ? peer : "");
+	key_derive_octets(home->secret_hash, LABEL_PEER_HASH, bytes_of_buf(&input), out);
+	buf_wipe_finish(&input);
+}
+
+static void remember_peer(struct home *home, struct bytes address, const char *peer)
+{
+	uint8_t hash[32];
+
+	hash_peer(home, address, peer, hash);
+	if (home->known_peers.count >= KNOWN_PEERS_MAX) {
+		map_finish(&home->known_peers);
+		map_init(&home->known_peers, sizeof(hash));
+	}
+	/* Out of memory: it only waits in the other queue next time. */
+	if (map_put(&home->known_peers, hash, home))
+		return;
+}
+
+static WAITS enum err unlock_unknown(struct home *home, struct bytes secret, bool known)
+{
+	enum err err = argon_enter(&home->argon, known);
+
+	if (err)
+		return err;
+	err = slot_open_nothing(&home->options.unknown_user, secret, home->options.fake_salt);
+	argon_leave(&home->argon);
+	return err;
+}
+
+static void find_slot(const struct account_record *record, uint32_t slot_id, struct slot_info *out)
+{
+	*out = (struct slot_info){0};
+	for (size_t i = 0; record && i < record->slot_count; i++) {
+		if (record->slots[i].info.slot_id == slot_id)
+			*out = record->slots[i].info;
+	}
+}
+
+enum err home_unlock(struct home *home, struct bytes address, struct bytes secret,
+		     const char *peer, struct key **master, struct slot_info *info)
+{
+	const struct account_source *accounts = &home->options.accounts;
+	const struct account_record *record = accounts->find(accounts->context, address);
+	uint8_t hash[32];
+	uint32_t slot_id;
+	bool known, slow;
+	enum err err;
+
+	hash_peer(home, address, peer, hash);
+	known = map_get(&home->known_peers, hash) != NULL;
+	if (!record || record->status != ACCOUNT_ACTIVE)
+		return unlock_unknown(home, secret, known);
+	slow = secret_app_slot(secret, &slot_id) != ERR_OK;
+	err = slow ? argon_enter(&home->argon, known) : ERR_OK;
+	if (err)
+		return err;
+	record = accounts->find(accounts->context, address);
+	err = record ? account_unlock(home->options.cluster, record, secret, true, master, &slot_id)
+		     : ERR_AUTH;
+	if (slow)
+		argon_leave(&home->argon);
+	if (err)
+		return err;
+	find_slot(accounts->find(accounts->context, address), slot_id, info);
+	remember_peer(home, address, peer);
+	return ERR_OK;
+}
+
+void home_forget_secret(struct home *home, struct id128 account)
+{
+	struct mailbox *mailbox = find_mailbox(home, account);
+
+	if (mailbox)
+		mailbox->knows_secret = false;
+}
+
+/* An account in the cache, and the secret that opened it: no Argon2. */
+static struct mailbox *login_from_cache(struct home *home, struct bytes address,
+					struct bytes secret)
+{
+	const struct account_source *accounts = &home->options.accounts;
+	const struct account_record *record = accounts->find(accounts->context, address);
+	struct mailbox *mailbox = record ? find_mailbox(home, record->id) : NULL;
+	struct key *given = NULL, *known = NULL;
+	uint8_t hash[32];
+	bool same = false;
+
+	if (!mailbox || !mailbox->ready || !mailbox->knows_secret ||
+	    mailbox->secret_counter != record->counter || record->status != ACCOUNT_ACTIVE)
+		return NULL;
+	hash_secret(home, record->id, secret, hash);
+	if (!key_import(hash, &given) && !key_import(mailbox->known_secret, &known))
+		same = key_equal(given, known);
+	memory_wipe(hash, sizeof(hash));
+	key_release(&given);
+	key_release(&known);
+	if (!same)
+		return NULL;
+	mailbox->users++;
+	mailbox->sessions++;
+	return mailbox;
+}
+
+static void remember_secret(struct mailbox *mailbox, struct bytes secret)
+{
+	const struct account_source *accounts = &mailbox->home->options.accounts;
+	const struct account_record *record =
+		accounts->find(accounts->context, bytes_string(mailbox->address));
+
+	if (!record)
+		return;
+	hash_secret(mailbox->home, mailbox->account, secret, mailbox->known_secret);
+	mailbox->secret_counter = record->counter;
+	mailbox->knows_secret = true;
+}
+
+static WAITS enum err login(struct home *home, struct bytes address, struct bytes secret,
+			    const char *peer, struct mailbox **out)
+{
+	struct key *master = NULL;
+	struct slot_info slot;
+	struct mailbox *mailbox = login_from_cache(home, address, secret);
+	enum err err;
+
+	if (mailbox) {
+		*out = mailbox;
+		return ERR_OK;
+	}
+	err = home_unlock(home, address, secret, peer, &master, &slot);
+	if (err)
+		return err;
+	if (slot.kind == SLOT_ENROLMENT && slot.is_invitation) {
+		key_release(&master);
+		return ERR_DENIED;
+	}
+	err = home_attach(home, address, &master, &mailbox);
+	if (!err && slot.kind == SLOT_ENROLMENT)
+		err = mailbox_rotate(mailbox, secret);
+	if (err) {
+		mailbox_release(&mailbox);
+		return err;
+	}
+	remember_secret(mailbox, secret);
+	*out = mailbox;
+	return ERR_OK;
+}
+
+enum err home_login(struct home *home, struct bytes address, struct bytes password,
+		    const char *peer, struct mailbox **out)
+{
+	struct buf normal = {0};
+	enum err err = home->closing ? ERR_UNAVAILABLE : address_normalise(address, &normal);
+
+	/* What is no address is an address that nobody has. */
+	if (err == ERR_INVALID) {
+		buf_clear(&normal);
+		err = ERR_OK;
+	}
+	if (!err)
+		err = login(home, bytes_of_buf(&normal), password, peer, out);
+	if (err == ERR_AUTH)
+		env_log(home->env, "event=login_failed peer=%s", peer ? peer : "-");
+	buf_wipe_finish(&normal);
+	return err;
+}
