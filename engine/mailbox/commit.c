@@ -195,7 +195,6 @@ static WAITS enum err apply_batch(struct batch *batch)
 
 	mailbox->entries_since++;
 	mailbox->bytes_since += batch->plain.size;
-	mailbox->changed = true;
 	/* An append that failed before may turn out to be there: what it said comes first. */
 	if (vector_get(&mailbox->state.applied, incarnation) + 1 != batch->append.seq)
 		return mailbox_catch_up(mailbox);

@@ -157,6 +157,19 @@ enum err mailbox_put_folder_key(struct mailbox *mailbox, struct id128 folder,
 	return ERR_OK;
 }
 
+enum err mailbox_unwrap_block(void *mailbox, const struct summary_block *block,
+			      uint8_t key[KEY_SIZE])
+{
+	const struct key *directory;
+	enum err err = ERR_AUTH;
+
+	for (size_t i = 0; err && (directory = mailbox_directory_key(mailbox, i)); i++)
+		err = key_unwrap(directory, LABEL_CACHE_KEY,
+				 bytes_make(block->blob.id.octets, sizeof(block->blob.id.octets)),
+				 block->wrapped_key, key);
+	return err;
+}
+
 /* ---- the list ---- */
 
 static int compare_names(const char *a, const char *b)

@@ -105,7 +105,6 @@ struct mailbox {
 	/* Since the last manifest. */
 	size_t entries_since, bytes_since;
 	bool snapshot_running;
-	bool changed; /* since the last snapshot */
 
 	struct journal_watch watch;
 	bool pull_running, pull_again;
@@ -158,6 +157,13 @@ void operation_place_encode(struct id128 account, struct id128 stream, struct id
 
 enum payload_type { PAYLOAD_OPERATIONS = 1, PAYLOAD_KEYRING = 2 };
 
+/* Tries the account's directory keys, newest first. ERR_AUTH: none opens it. */
+MUST_USE enum err mailbox_open_payload(const struct mailbox *mailbox, const char *label,
+				       struct bytes use, struct bytes associated,
+				       struct bytes sealed, size_t limit, struct buf *plain);
+/* Looks in the entries after `after` for the keys of earlier generations. */
+WAITS MUST_USE enum err mailbox_find_keyring(struct mailbox *mailbox, const struct vector *after);
+
 /* ---- commit.c ---- */
 
 struct change *change_create(void);
@@ -204,6 +210,9 @@ MUST_USE enum err message_key_unwrap(struct mailbox *mailbox, const struct folde
 MUST_USE enum err message_key_wrap(struct mailbox *mailbox, const struct folder *folder,
 				   const uint8_t plain[KEY_SIZE], struct operation_add *add);
 
+/* summaries_read()'s: the key of a cache block. */
+MUST_USE enum err mailbox_unwrap_block(void *mailbox, const struct summary_block *block,
+				       uint8_t key[KEY_SIZE]);
 /* A fresh key for the folder, wrapped under `directory`. */
 MUST_USE enum err mailbox_put_folder_key(struct mailbox *mailbox, struct id128 folder,
 					 const struct key *directory, struct change *change);
@@ -242,7 +251,6 @@ struct mailbox *view_mailbox(const struct view *view);
 
 /* Writes a manifest when there is enough to say, in a task of its own. */
 void mailbox_consider_snapshot(struct mailbox *mailbox);
-WAITS MUST_USE enum err mailbox_snapshot(struct mailbox *mailbox);
 WAITS MUST_USE enum err mailbox_load_snapshot(struct mailbox *mailbox);
 
 /* ---- rotate.c ---- */

@@ -75,16 +75,15 @@ static bool is_entry_fault(enum err err)
 	return err == ERR_AUTH || err == ERR_CORRUPT || err == ERR_LIMIT;
 }
 
-static enum err open_with_any(struct mailbox *mailbox, const struct unopened *entry,
+enum err mailbox_open_payload(const struct mailbox *mailbox, const char *label, struct bytes use,
+			      struct bytes associated, struct bytes sealed, size_t limit,
 			      struct buf *plain)
 {
 	const struct key *key;
 	enum err err = ERR_AUTH;
 
 	for (size_t i = 0; err == ERR_AUTH && (key = mailbox_directory_key(mailbox, i)); i++)
-		err = payload_open(key, LABEL_OPERATION, bytes_of_buf(&entry->use),
-				   bytes_of_buf(&entry->associated), bytes_of_buf(&entry->sealed),
-				   ENTRY_PAYLOAD_MAX, plain);
+		err = payload_open(key, label, use, associated, sealed, limit, plain);
 	return err;
 }
 
@@ -130,7 +129,10 @@ static enum err apply_opened(struct reading *reading, const struct unopened *ope
 {
 	struct mailbox *mailbox = reading->mailbox;
 	struct buf plain = {0};
-	enum err err = open_with_any(mailbox, opened, &plain);
+	enum err err = mailbox_open_payload(mailbox, LABEL_OPERATION, bytes_of_buf(&opened->use),
+					    bytes_of_buf(&opened->associated),
+					    bytes_of_buf(&opened->sealed), ENTRY_PAYLOAD_MAX,
+					    &plain);
 
 	if (!err && entry)
 		check_chain(reading, entry, bytes_of_buf(&plain));
@@ -164,21 +166,27 @@ static enum err read_operations(struct reading *reading, struct unopened *opened
 	return err;
 }
 
+static enum err take_entry(const struct mailbox *mailbox, const struct entry *entry,
+			   struct unopened *out)
+{
+	*out = (struct unopened){.incarnation = entry->incarnation, .seq = entry->seq};
+	buf_put_id(&out->use, entry->incarnation);
+	buf_put_u64(&out->use, entry->seq);
+	operation_place_encode(mailbox->account, entry->stream, entry->incarnation, entry->seq,
+			       entry->epoch, entry->floor, entry->blobs, entry->blob_count,
+			       &out->associated);
+	buf_put_bytes(&out->sealed, bytes_slice(entry->payload, 1, SIZE_MAX));
+	return out->use.err ? out->use.err : out->associated.err ? out->associated.err
+								  : out->sealed.err;
+}
+
 static enum err read_operation_entry(struct reading *reading, const struct entry *entry)
 {
 	struct mailbox *mailbox = reading->mailbox;
-	struct unopened opened = {.incarnation = entry->incarnation, .seq = entry->seq};
-	struct cursor cursor = cursor_make(entry->payload);
-	uint8_t type = cursor_u8(&cursor);
-	enum err err;
+	struct unopened opened;
+	uint8_t type = entry->payload.size ? entry->payload.data[0] : 0;
+	enum err err = take_entry(mailbox, entry, &opened);
 
-	buf_put_id(&opened.use, entry->incarnation);
-	buf_put_u64(&opened.use, entry->seq);
-	operation_place_encode(mailbox->account, entry->stream, entry->incarnation, entry->seq,
-			       entry->epoch, entry->floor, entry->blobs, entry->blob_count,
-			       &opened.associated);
-	buf_put_bytes(&opened.sealed, bytes_slice(entry->payload, 1, SIZE_MAX));
-	err = opened.associated.err ? opened.associated.err : opened.sealed.err;
 	if (!err && type == PAYLOAD_KEYRING) {
 		err = read_keyring(mailbox, &opened);
 		if (!err)
@@ -256,6 +264,45 @@ enum err mailbox_catch_up(struct mailbox *mailbox)
 	/* Half of an entry may be in the state. */
 	if (reading.err)
 		mailbox->broken = true;
+	reading_finish(&reading);
+	return err;
+}
+
+static enum err look_for_keyring(void *context, const struct entry *entry)
+{
+	struct reading *reading = context;
+	struct unopened opened;
+	enum err err = ERR_OK;
+
+	if (entry->kind == ENTRY_DELIVERY)
+		return vector_raise(&reading->mailbox->skip, entry->incarnation, UINT64_MAX);
+	if (!entry->payload.size || entry->payload.data[0] != PAYLOAD_KEYRING)
+		return ERR_OK;
+	err = take_entry(reading->mailbox, entry, &opened);
+	if (!err)
+		err = read_keyring(reading->mailbox, &opened);
+	unopened_finish(&opened);
+	return err;
+}
+
+enum err mailbox_find_keyring(struct mailbox *mailbox, const struct vector *after)
+{
+	struct reading reading = {.mailbox = mailbox};
+	bool more = true, complete;
+	enum err err = vector_copy(after, &reading.seen);
+
+	while (!err && more) {
+		struct vector skipping = {0};
+
+		err = vector_copy(&reading.seen, &skipping);
+		if (!err)
+			err = vector_merge(&skipping, &mailbox->skip);
+		if (!err)
+			err = journal_read(mailbox->home->options.journal, mailbox->stream,
+					   &skipping, READ_BATCH, look_for_keyring, &reading,
+					   &reading.seen, &complete, &more);
+		vector_finish(&skipping);
+	}
 	reading_finish(&reading);
 	return err;
 }

@@ -323,20 +323,6 @@ enum err view_read(struct view *view, uint32_t sequence, uint64_t offset, uint64
 	return err;
 }
 
-static enum err unwrap_block(void *context, const struct summary_block *block,
-			     uint8_t key[KEY_SIZE])
-{
-	struct mailbox *mailbox = context;
-	const struct key *directory;
-	enum err err = ERR_AUTH;
-
-	for (size_t i = 0; err && (directory = mailbox_directory_key(mailbox, i)); i++)
-		err = key_unwrap(directory, LABEL_CACHE_KEY,
-				 bytes_make(block->blob.id.octets, sizeof(block->blob.id.octets)),
-				 block->wrapped_key, key);
-	return err;
-}
-
 static WAITS enum err parse_message(struct view *view, uint32_t sequence, uint64_t message_size,
 				    void *parser)
 {
@@ -396,7 +382,7 @@ enum err view_summary(struct view *view, uint32_t sequence, struct buf *out)
 		buf_put_bytes(out, waiting);
 		return out->err;
 	}
-	err = cache ? summaries_read(summaries, cache, blob, unwrap_block, view->mailbox, out)
+	err = cache ? summaries_read(summaries, cache, blob, mailbox_unwrap_block, view->mailbox, out)
 		    : ERR_NOTFOUND;
 	if (err == ERR_NOTFOUND || err == ERR_CORRUPT || err == ERR_AUTH)
 		err = summarise_again(view, sequence, out);
