@@ -65,7 +65,7 @@ static enum err slot_set_create(const struct account_record *record,
 			set->next_id = slot->info.slot_id + 1;
 		if (drop(&slot->info, slot_id))
 			continue;
-		buf_put_bytes(&copy, bytes_of_buf(&slot->encoded));
+		buf_put_bytes(&copy, slot->encoded);
 		err = slot_set_put(set, &copy);
 	}
 	if (err)
