@@ -263,7 +263,7 @@ static void put_message(struct page_writer *page, size_t position)
 	put_registers(page, message);
 }
 
-void page_encode(const struct folder *folder, size_t index, const struct summaries *summaries,
+void message_page_encode(const struct folder *folder, size_t index, const struct summaries *summaries,
 		 struct buf *out)
 {
 	struct page_writer page = {.folder = folder};
@@ -361,7 +361,7 @@ static enum err take_message(struct page_reader *page)
 	return err;
 }
 
-enum err page_decode(struct account_state *state, struct folder *folder,
+enum err message_page_decode(struct account_state *state, struct folder *folder,
 		     struct summaries *summaries, struct bytes plain)
 {
 	struct page_reader page = {

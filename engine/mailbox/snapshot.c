@@ -135,7 +135,7 @@ static enum err seal_page(struct snapshot *snapshot, struct folder *folder, size
 
 	if (err)
 		return err;
-	page_encode(folder, index, mailbox->summaries, &plain);
+	message_page_encode(folder, index, mailbox->summaries, &plain);
 	err = seal_plain(mailbox, LABEL_PAGE, folder->id, page.id, &plain, &page.payload);
 	if (!err)
 		err = list_page_blobs(&folder->messages, index, &page);
@@ -607,7 +607,7 @@ static WAITS enum err load_page(struct mailbox *mailbox, const struct root_page 
 		err = open_plain(mailbox, LABEL_PAGE, page->folder, page->page,
 				 bytes_of_buf(&sealed), PAGE_PLAIN_MAX, &plain);
 	if (!err)
-		err = folder ? page_decode(&mailbox->state, folder, mailbox->summaries,
+		err = folder ? message_page_decode(&mailbox->state, folder, mailbox->summaries,
 					   bytes_of_buf(&plain))
 			     : list_page_decode(&mailbox->state, bytes_of_buf(&plain));
 	buf_finish(&sealed);
