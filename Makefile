@@ -27,7 +27,7 @@ LDFLAGS += -pie -Wl,-z,relro,-z,now $(SANITIZE)
 # An archive is every .c file below its folder.
 ENGINE_LIBS := -lisal -lsodium -lzstd -lunistring
 NET_LIBS := -lssl -lcrypto -lev -llmdb -lpthread
-TOOL_LIBS := -lconfuse -ljansson
+TOOL_LIBS := -lconfuse -ljansson -lbsd
 TEST_LIBS := -lcmocka
 LIBS := $(TOOL_LIBS) $(NET_LIBS) $(ENGINE_LIBS)
 

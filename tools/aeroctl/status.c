@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* aeroctl status. */
+#include <stdio.h>
+
+#include "tools/aeroctl/client.h"
+#include "tools/aeroctl/output.h"
+
+static void print_volumes(const json_t *volumes)
+{
+	struct output_table table = {.column_count = 5};
+	const json_t *volume;
+	size_t i;
+
+	output_cell(&table, "VOLUME");
+	output_cell(&table, "STATE");
+	output_cell(&table, "SIZE");
+	output_cell(&table, "FREE");
+	output_cell(&table, "%s", "");
+	json_array_foreach(volumes, i, volume)
+	{
+		const char *message = json_text(volume, "message");
+
+		output_cell(&table, "%s", json_text(volume, "directory"));
+		output_cell(&table, "%s", json_text(volume, "state"));
+		output_cell(&table, "%s", output_size(json_number(volume, "total_bytes")));
+		output_cell(&table, "%s", output_size(json_number(volume, "free_bytes")));
+		output_cell(&table, "%s", message != NULL ? message : "");
+	}
+	output_table_print(&table);
+}
+
+static size_t count_serving(const json_t *volumes)
+{
+	const json_t *volume;
+	size_t i, count = 0;
+
+	json_array_foreach(volumes, i, volume) count += json_text(volume, "error") == NULL;
+	return count;
+}
+
+/* What the loss of disks would cost now: never better than it is. */
+static void print_exposure(const json_t *status)
+{
+	const json_t *exposure = json_object_get(status, "exposure");
+	const json_t *volumes = json_object_get(status, "volumes");
+	uint64_t tolerated = json_number(exposure, "volumes_tolerated");
+	size_t serving = count_serving(volumes);
+
+	printf("Can be lost now without losing mail: %llu of %zu serving volumes",
+	       (unsigned long long)tolerated, serving);
+	if (json_is_true(json_object_get(exposure, "shared_disk")))
+		printf(".\nBut volumes share a disk: this store survives no disk.\n");
+	else if (tolerated == 0)
+		printf(".\nThis store survives no disk now.\n");
+	else
+		printf(".\n");
+	if (serving < json_array_size(volumes))
+		printf("%zu of %zu volumes do not serve: replace or repair them.\n",
+		       json_array_size(volumes) - serving, json_array_size(volumes));
+	if (json_number(json_object_get(status, "sets"), "records_lost") != 0)
+		printf("%llu records are lost for good.\n",
+		       (unsigned long long)json_number(json_object_get(status, "sets"),
+						       "records_lost"));
+	if (serving < 2)
+		printf("Fewer than two volumes serve: nothing can be stored.\n");
+}
+
+static void print_counts(const json_t *status)
+{
+	const json_t *sets = json_object_get(status, "sets");
+	const json_t *journal = json_object_get(status, "journal");
+	const json_t *lmtp = json_object_get(status, "lmtp");
+	struct output_table table = {.column_count = 2};
+
+	output_cell(&table, "sets");
+	output_cell(&table,
+		    "profile %llu+%llu, %llu open, %llu sealed, %llu to evacuate, %s stored",
+		    (unsigned long long)json_number(sets, "profile_data"),
+		    (unsigned long long)json_number(sets, "profile_parity"),
+		    (unsigned long long)json_number(sets, "open"),
+		    (unsigned long long)json_number(sets, "sealed"),
+		    (unsigned long long)json_number(sets, "waiting_for_evacuation"),
+		    output_size(json_number(sets, "bytes_stored")));
+	output_cell(&table, "journal");
+	output_cell(&table,
+		    "%llu entries in %llu segments, written to %llu of %llu replicas, "
+		    "%llu lagging",
+		    (unsigned long long)json_number(journal, "entries"),
+		    (unsigned long long)json_number(journal, "segments"),
+		    (unsigned long long)json_number(journal, "write_quorum"),
+		    (unsigned long long)json_number(journal, "replicas_live"),
+		    (unsigned long long)json_number(journal, "lagging"));
+	output_cell(&table, "accounts");
+	output_cell(&table, "%llu, %llu unlocked",
+		    (unsigned long long)json_number(status, "accounts"),
+		    (unsigned long long)json_number(status, "accounts_unlocked"));
+	output_cell(&table, "since start");
+	output_cell(&table, "%llu delivered, %llu refused, %llu IMAP sessions open",
+		    (unsigned long long)json_number(lmtp, "delivered"),
+		    (unsigned long long)json_number(lmtp, "refused"),
+		    (unsigned long long)json_number(json_object_get(status, "imap"), "sessions"));
+	output_table_print(&table);
+}
+
+enum program_exit command_status(struct control *control)
+{
+	struct answer answer;
+	enum program_exit status = client_must(control, request_make("status"), &answer);
+
+	if (status == PROGRAM_OK && control->options.json) {
+		json_object_del(answer.reply, "ok");
+		status = output_json(json_incref(answer.reply));
+	} else if (status == PROGRAM_OK) {
+		print_exposure(answer.reply);
+		putchar('\n');
+		print_volumes(json_object_get(answer.reply, "volumes"));
+		putchar('\n');
+		print_counts(answer.reply);
+	}
+	answer_finish(&answer);
+	return status;
+}
