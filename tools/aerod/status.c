@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "tools/aerod/status.h"
+
+static void put_volumes(const struct engine_status *status, json_t *reply)
+{
+	json_t *volumes = json_array();
+
+	for (size_t i = 0; i < status->volume_count; i++) {
+		const struct engine_volume_status *volume = &status->volumes[i];
+		json_t *entry = json_object();
+
+		json_put_text(entry, "directory", volume->directory);
+		json_put_id(entry, "volume", volume->volume);
+		json_put_text(entry, "state",
+			      volume->err != ERR_OK ? "failed"
+			      : volume->full	    ? "full"
+						    : "serving");
+		if (volume->err != ERR_OK) {
+			json_put_text(entry, "error", err_name(volume->err));
+			json_put_text(entry, "message", err_text(volume->err));
+		}
+		json_put_number(entry, "total_bytes", volume->total);
+		json_put_number(entry, "free_bytes", volume->free);
+		json_add(volumes, entry);
+	}
+	json_put(reply, "volumes", volumes);
+}
+
+/*
+ * The weaker of blobs and journal. Volumes that share a disk die together: a store on one disk
+ * survives the loss of none, whatever its arithmetic says.
+ */
+static void put_exposure(const struct engine_status *status, json_t *reply)
+{
+	json_t *exposure = json_object();
+
+	json_put_number(exposure, "volumes_tolerated", status->volumes_tolerated);
+	json_put_number(exposure, "blobs_volumes_tolerated", status->blobs.volumes_tolerated);
+	json_put_number(exposure, "journal_volumes_tolerated", status->journal.volumes_tolerated);
+	json_put_bool(exposure, "shared_disk", status->shared_device);
+	json_put_bool(exposure, "survives_a_disk",
+		      !status->shared_device && status->volumes_tolerated > 0);
+	json_put(reply, "exposure", exposure);
+}
+
+static void put_sets(const struct blobs_status *blobs, json_t *reply)
+{
+	json_t *sets = json_object();
+
+	json_put_number(sets, "profile_data", blobs->profile.k);
+	json_put_number(sets, "profile_parity", blobs->profile.m);
+	json_put_number(sets, "open", blobs->sets_open);
+	json_put_number(sets, "sealed", blobs->sets_sealed);
+	json_put_number(sets, "waiting_for_evacuation", blobs->sets_unsealed_old);
+	json_put_number(sets, "bytes_stored", blobs->bytes_stored);
+	json_put_number(sets, "records_lost", blobs->records_lost);
+	json_put_number(sets, "seals", blobs->seals);
+	json_put_number(sets, "evacuations", blobs->evacuations);
+	json_put_number(sets, "degraded_reads", blobs->degraded_reads);
+	json_put_number(sets, "mirror_reads", blobs->mirror_reads);
+	json_put(reply, "sets", sets);
+}
+
+static void put_journal(const struct journal_status *journal, json_t *reply)
+{
+	json_t *object = json_object();
+
+	json_put_number(object, "entries", journal->entries);
+	json_put_number(object, "segments", journal->segments);
+	json_put_number(object, "bytes", journal->bytes);
+	json_put_number(object, "replicas_live", journal->replicas_live);
+	json_put_number(object, "write_quorum", journal->write_quorum);
+	json_put_number(object, "lagging", journal->lagging);
+	json_put(reply, "journal", object);
+}
+
+static void put_service(const struct admin_server *server, json_t *reply)
+{
+	json_t *lmtp = json_object(), *imap = json_object();
+
+	json_put_number(lmtp, "transactions", server->lmtp->transactions);
+	json_put_number(lmtp, "delivered", server->lmtp->delivered);
+	json_put_number(lmtp, "refused", server->lmtp->refused);
+	json_put(reply, "lmtp", lmtp);
+	json_put_number(imap, "sessions", server->imap->sessions);
+	json_put_number(imap, "commands", server->imap->commands);
+	json_put(reply, "imap", imap);
+}
+
+void status_put(const struct admin_server *server, json_t *reply)
+{
+	struct engine_status status;
+
+	engine_get_status(server->engine, &status);
+	json_put_text(reply, "version", PROGRAM_VERSION);
+	json_put_id(reply, "cluster", server->config->cluster);
+	json_put_id(reply, "node", server->config->node);
+	json_put_number(reply, "uptime_seconds",
+			(env_now_ms(server->env) - server->started_ms) / 1000);
+	put_exposure(&status, reply);
+	put_volumes(&status, reply);
+	put_sets(&status.blobs, reply);
+	put_journal(&status.journal, reply);
+	json_put_number(reply, "accounts", status.account_count);
+	json_put_number(reply, "accounts_unlocked", status.unlocked_count);
+	put_service(server, reply);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * status - the state of the store as JSON, truthful about what can be lost now.
+ * The fields are described in aeroctl(1).
+ */
+#ifndef AEROSTORE_TOOLS_AEROD_STATUS_H
+#define AEROSTORE_TOOLS_AEROD_STATUS_H
+
+#include "tools/aerod/admin.h"
+#include "tools/common/json.h"
+#include "tools/common/program.h"
+
+void status_put(const struct admin_server *server, json_t *reply);
+
+#endif
