@@ -57,8 +57,7 @@ static enum err decode_copy(const uint8_t *copy, struct segment_header *out)
 	return ERR_OK;
 }
 
-enum err segment_header_decode(const uint8_t both[SEGMENT_HEADER_SIZE],
-			       struct segment_header *out)
+enum err segment_header_decode(const uint8_t both[SEGMENT_HEADER_SIZE], struct segment_header *out)
 {
 	enum err err = decode_copy(both, out);
 

@@ -155,7 +155,8 @@ static enum err seal(struct lane *lane, struct journal_append *append, struct bu
 				    .blob_incarnation = append->blob_incarnation,
 				    .blobs = append->blobs,
 				    .blob_count = append->blob_count,
-				    .signer = writer->signing != NULL ? writer->signer : ID128_ZERO};
+				    .signer =
+					    writer->signing != NULL ? writer->signer : ID128_ZERO};
 	struct entry_place place = {.group = entry.group,
 				    .stream = entry.stream,
 				    .incarnation = entry.incarnation,
@@ -441,8 +442,8 @@ static enum err post_to(struct batch *batch, struct target *target)
 	post->call.marks = journal_marks(journal);
 	post->call.count = batch->count;
 	for (size_t i = 0; i < batch->count; i++)
-		post->call.items[i] = (struct journal_item){
-			shared_reference(batch->items[i].bytes), batch->items[i].hash};
+		post->call.items[i] = (struct journal_item){shared_reference(batch->items[i].bytes),
+							    batch->items[i].hash};
 	member->outstanding += post->size;
 	batch->references++;
 	group_enter(&journal->calls);

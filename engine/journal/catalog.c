@@ -126,9 +126,9 @@ static bool load_chunk(void *context, struct bytes key, struct bytes value)
 	if (key.size != KEY_CHUNK_SIZE)
 		load->err = ERR_CORRUPT;
 	else
-		load->err = stream_decode_chunk(load->stream,
-						(size_t)load_big_endian(key.data + 17, 4),
-						load_big_endian(key.data + 21, 8), value);
+		load->err =
+			stream_decode_chunk(load->stream, (size_t)load_big_endian(key.data + 17, 4),
+					    load_big_endian(key.data + 21, 8), value);
 	return load->err == ERR_OK;
 }
 
@@ -331,8 +331,8 @@ static enum err commit(struct catalog *catalog, const struct batch *batch, bool 
 
 		memcpy(&span, batch->spans.data + i * sizeof(span), sizeof(span));
 		changes[i].key = bytes_make(batch->bytes.data + span.key, span.key_size);
-		changes[i].value = bytes_make(
-			span.deletes ? NULL : batch->bytes.data + span.value, span.value_size);
+		changes[i].value = bytes_make(span.deletes ? NULL : batch->bytes.data + span.value,
+					      span.value_size);
 	}
 	err = env_index_commit(catalog->env, catalog->index, changes, count, durable);
 	memory_free(changes);

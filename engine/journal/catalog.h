@@ -52,7 +52,8 @@ MUST_USE enum err catalog_checkpoint(struct catalog *catalog, struct bytes owner
  * until the next checkpoint, or for longer while `pins` is raised.
  */
 MUST_USE enum err catalog_stream(struct catalog *catalog, struct id128 id, struct stream **out);
-/* Ids of the streams of a group, sorted, end to end. The index must be up to date (checkpoint first). */
+/* Ids of the streams of a group, sorted, end to end. The index must be up to date (checkpoint
+ * first). */
 MUST_USE enum err catalog_list(struct catalog *catalog, uint8_t group, struct buf *ids);
 /* The sum over the streams of each group, up to date. */
 const uint64_t *catalog_digests(struct catalog *catalog);

@@ -48,8 +48,8 @@ void entry_blobs_finish(struct entry_blobs *blobs);
 
 /*
  * Encoding in two steps, so that a payload is sealed in place: entry_begin() appends the clear part
- * of `entry` (payload, signature and signed_part are not looked at), the caller appends the payload,
- * entry_end() closes it. `start`: out->size before entry_begin(). ERR_LIMIT, ERR_NOMEM.
+ * of `entry` (payload, signature and signed_part are not looked at), the caller appends the
+ * payload, entry_end() closes it. `start`: out->size before entry_begin(). ERR_LIMIT, ERR_NOMEM.
  */
 void entry_begin(const struct entry *entry, struct buf *out);
 MUST_USE enum err entry_end(struct buf *out, size_t start);

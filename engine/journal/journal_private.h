@@ -30,7 +30,7 @@ struct replica_set {
 struct member {
 	struct id128 volume;
 	size_t outstanding; /* bytes of appends on their way */
-	bool counted;       /* it has all that it should: its answers count */
+	bool counted;	    /* it has all that it should: its answers count */
 };
 
 struct journal {
@@ -45,7 +45,7 @@ struct journal {
 	bool set_known[LAYOUT_GROUP_COUNT];
 	struct marks marks;
 	struct shared *encoded_marks; /* NULL: changed since */
-	struct map watches;           /* stream to the first of its watches */
+	struct map watches;	      /* stream to the first of its watches */
 	struct group calls, tasks;    /* calls on their way; the resync's task */
 	struct cond resync_wanted;
 	bool resync_due, resync_failed, stopping;

@@ -30,6 +30,7 @@ MUST_USE enum err manifest_page_encode(const struct manifest_page *page, struct 
 MUST_USE enum err manifest_decode(struct bytes encoded, struct manifest *out);
 void manifest_finish(struct manifest *manifest);
 /* Only what the replicas need: checks it, and gives the id and the sealed payload, borrowed. */
-MUST_USE enum err manifest_page_decode(struct bytes encoded, struct id128 *id, struct bytes *payload);
+MUST_USE enum err manifest_page_decode(struct bytes encoded, struct id128 *id,
+				       struct bytes *payload);
 
 #endif

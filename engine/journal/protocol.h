@@ -46,7 +46,8 @@ struct marks {
 };
 
 void marks_finish(struct marks *marks);
-/* Raises the position of a volume; false: it was there already, or further. ERR_NOMEM keeps the old. */
+/* Raises the position of a volume; false: it was there already, or further. ERR_NOMEM keeps the
+ * old. */
 bool marks_raise(struct marks *marks, struct id128 volume, struct journal_position position);
 struct journal_position marks_get(const struct marks *marks, struct id128 volume);
 void marks_encode(const struct marks *marks, struct buf *out);
@@ -68,10 +69,10 @@ struct journal_append_call {
 	struct wire_call wire;
 	struct id128 stream, incarnation;
 	uint64_t first_seq;
-	bool resync;          /* they were accepted elsewhere: no fence, gaps allowed */
-	struct shared *marks; /* what the sender knows; may be NULL */
+	bool resync;			  /* they were accepted elsewhere: no fence, gaps allowed */
+	struct shared *marks;		  /* what the sender knows; may be NULL */
 	struct journal_position position; /* out */
-	uint64_t promised;    /* out, when ERR_FENCED */
+	uint64_t promised;		  /* out, when ERR_FENCED */
 	size_t count;
 	struct journal_item items[];
 };
@@ -87,7 +88,7 @@ struct journal_read_call {
 	struct shared *after;
 	size_t limit;
 	struct shared *entries; /* out */
-	bool more;              /* out */
+	bool more;		/* out */
 };
 
 /* What the replica holds of a stream: encoded, engine/journal/state.h. */
@@ -133,10 +134,11 @@ struct journal_list_call {
 
 struct journal_hello_call {
 	struct wire_call wire;
-	bool confirmed;                   /* out: it was sent a mark since it was opened */
-	struct journal_position position; /* out: until then, where its records ended when it was opened */
-	bool counted;                     /* out */
-	struct shared *marks;             /* out: what it remembers of the others */
+	bool confirmed; /* out: it was sent a mark since it was opened */
+	struct journal_position
+		position;     /* out: until then, where its records ended when it was opened */
+	bool counted;	      /* out */
+	struct shared *marks; /* out: what it remembers of the others */
 };
 
 /* Durably: from now on the volume counts, or does not; and what is known of the others. */

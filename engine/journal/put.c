@@ -95,8 +95,8 @@ static WAITS enum err put_pages(struct journal *journal, const struct replica_se
 		err = manifest_page_encode(&pages[made], &encoded);
 		if (err != ERR_OK)
 			break;
-		fanouts[made] = put_create(journal, set, manifest, RECORD_PAGE, pages[made].id,
-					   &encoded);
+		fanouts[made] =
+			put_create(journal, set, manifest, RECORD_PAGE, pages[made].id, &encoded);
 		if (fanouts[made] == NULL) {
 			err = ERR_NOMEM;
 			break;

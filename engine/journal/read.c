@@ -172,8 +172,7 @@ static WAITS enum err ask_states(struct journal *journal, struct id128 stream,
 }
 
 /* The one that has most to tell; `count` when nobody has anything. */
-static size_t best_state(const struct states *states, const struct vector *seen,
-			 const bool *failed)
+static size_t best_state(const struct states *states, const struct vector *seen, const bool *failed)
 {
 	size_t best = states->count;
 	uint64_t most = 0;
@@ -215,8 +214,7 @@ static WAITS enum err read_states(struct reader *reader, const struct states *st
 	return ERR_OK;
 }
 
-static WAITS enum err read_stream(struct reader *reader, const struct vector *after,
-				  bool *complete)
+static WAITS enum err read_stream(struct reader *reader, const struct vector *after, bool *complete)
 {
 	struct states states = {.count = 0};
 	enum err err = ask_states(reader->journal, reader->stream, &states);
@@ -294,11 +292,10 @@ static bool is_dominated(const struct states *states, const struct state_manifes
 	return false;
 }
 
-static WAITS enum err visit_manifest(struct journal *journal, struct id128 stream,
-				     const struct states *states, struct id128 id,
-				     enum err (*each)(void *context,
-						      const struct manifest *manifest),
-				     void *context)
+static WAITS enum err
+visit_manifest(struct journal *journal, struct id128 stream, const struct states *states,
+	       struct id128 id, enum err (*each)(void *context, const struct manifest *manifest),
+	       void *context)
 {
 	struct fanout *fanout = NULL;
 	struct manifest manifest;
@@ -363,15 +360,16 @@ enum err journal_read_page(struct journal *journal, struct id128 stream, struct 
 		struct fanout *fanout = NULL;
 		struct id128 id;
 		struct bytes bytes;
-		enum err err = get_from(journal, set.volumes[i], stream, RECORD_PAGE, page,
-					&fanout);
+		enum err err =
+			get_from(journal, set.volumes[i], stream, RECORD_PAGE, page, &fanout);
 
 		absent &= err == ERR_NOTFOUND;
 		if (err == ERR_CANCELED || err == ERR_NOMEM)
 			return err;
 		if (err != ERR_OK)
 			continue;
-		err = manifest_page_decode(shared_bytes(fanout->targets[0].call.get.bytes), &id, &bytes);
+		err = manifest_page_decode(shared_bytes(fanout->targets[0].call.get.bytes), &id,
+					   &bytes);
 		if (err == ERR_OK && !id128_equal(id, page))
 			err = ERR_CORRUPT;
 		if (err == ERR_OK)

@@ -12,6 +12,29 @@
 #include "engine/journal/state.h"
 #include "engine/plant.h"
 
+static void give_up(struct replica *replica, enum err err)
+{
+	if (replica->failed != ERR_OK)
+		return;
+	replica->failed = err;
+	env_log(replica->env, "event=journal-replica-failed error=%s", err_name(err));
+	replica_pump(replica);
+}
+
+/* A damaged index serves nothing: emptied, it is rebuilt when the replica is opened again. */
+static enum err find_stream(struct replica *replica, struct id128 id, struct stream **out)
+{
+	enum err err = catalog_stream(&replica->catalog, id, out);
+
+	if (err == ERR_CORRUPT) {
+		enum err cleared = env_index_clear(replica->env, replica->catalog.index);
+
+		env_log(replica->env, "event=journal-index-damaged cleared=%s", err_name(cleared));
+		give_up(replica, err);
+	}
+	return err;
+}
+
 /* ---- what is on its way ---- */
 
 static struct busy *busy_find(const struct replica *replica, struct id128 stream)
@@ -161,7 +184,7 @@ enum err replica_apply(struct replica *replica, const struct record *record, uin
 
 	if (record->type == RECORD_MARK)
 		return ERR_OK;
-	err = catalog_stream(&replica->catalog, record->tag, &stream);
+	err = find_stream(replica, record->tag, &stream);
 	if (err != ERR_OK)
 		return err;
 	replica->catalog.changes++;
@@ -185,7 +208,8 @@ enum err replica_apply(struct replica *replica, const struct record *record, uin
 
 static bool call_has(const struct journal_append_call *call, const struct record *record)
 {
-	return record->type == RECORD_ENTRY && id128_equal(call->incarnation, record->incarnation) &&
+	return record->type == RECORD_ENTRY &&
+	       id128_equal(call->incarnation, record->incarnation) &&
 	       record->number >= call->first_seq && record->number - call->first_seq < call->count;
 }
 
@@ -229,15 +253,6 @@ static void answer_waiting(struct replica *replica, struct busy *busy, const str
 		call = next;
 	}
 	busy->first = kept;
-}
-
-static void give_up(struct replica *replica, enum err err)
-{
-	if (replica->failed != ERR_OK)
-		return;
-	replica->failed = err;
-	env_log(replica->env, "event=journal-replica-failed error=%s", err_name(err));
-	replica_pump(replica);
 }
 
 /* What an append that failed leaves behind. */
@@ -500,9 +515,8 @@ static enum err submit_entries(struct replica *replica, struct busy *busy,
 			writer->accepted++;
 	}
 	if (err == ERR_CONFLICT)
-		env_log(replica->env,
-			"event=journal-conflict alarm=1 seq=%" PRIu64 " count=%zu", call->first_seq,
-			call->count);
+		env_log(replica->env, "event=journal-conflict alarm=1 seq=%" PRIu64 " count=%zu",
+			call->first_seq, call->count);
 	return err;
 }
 
@@ -510,7 +524,7 @@ static void serve_append(struct replica *replica, struct journal_append_call *ca
 {
 	struct stream *stream;
 	struct busy *busy;
-	enum err err = catalog_stream(&replica->catalog, call->stream, &stream);
+	enum err err = find_stream(replica, call->stream, &stream);
 
 	if (err == ERR_OK)
 		err = busy_take(replica, stream, &busy);
@@ -571,7 +585,7 @@ static void serve_promise(struct replica *replica, struct journal_promise_call *
 {
 	struct stream *stream;
 	struct busy *busy;
-	enum err err = catalog_stream(&replica->catalog, call->stream, &stream);
+	enum err err = find_stream(replica, call->stream, &stream);
 
 	if (err == ERR_OK)
 		err = busy_take(replica, stream, &busy);
@@ -653,7 +667,7 @@ static void serve_put(struct replica *replica, struct journal_put_call *call)
 {
 	struct stream *stream;
 	struct busy *busy;
-	enum err err = catalog_stream(&replica->catalog, call->stream, &stream);
+	enum err err = find_stream(replica, call->stream, &stream);
 
 	if (err == ERR_OK)
 		err = busy_take(replica, stream, &busy);
@@ -727,7 +741,7 @@ static void serve_state(struct replica *replica, struct journal_state_call *call
 {
 	struct stream *stream;
 	struct buf encoded = {0};
-	enum err err = catalog_stream(&replica->catalog, call->stream, &stream);
+	enum err err = find_stream(replica, call->stream, &stream);
 
 	if (err == ERR_OK)
 		err = state_encode(stream, &encoded);
@@ -862,6 +876,8 @@ struct replica_counters replica_get_counters(const struct replica *replica)
 {
 	struct replica_counters counters = replica->counters;
 
+	counters.entries = replica->segments.ledger.entries;
+	counters.truncated = replica->segments.ledger.truncated;
 	counters.segments = replica->segments.count;
 	for (size_t i = 0; i < replica->segments.count; i++)
 		counters.bytes += replica->segments.items[i]->end;

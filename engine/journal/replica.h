@@ -32,16 +32,20 @@ struct replica_options {
 	uint64_t segment_size; /* bytes */
 	/* From the loop: entries of the stream, or manifests, became durable here. */
 	void (*changed)(void *context, struct id128 stream);
-	/* From the loop: something held here was found damaged: it does not count until a resync. */
+	/* From the loop: something held here was found damaged: it does not count until a resync.
+	 */
 	void (*damaged)(void *context, struct id128 volume);
 	void *context;
 };
 
 struct replica_counters {
-	uint64_t entries, appended, segments, bytes, truncated, scanned;
+	uint64_t entries, truncated; /* held; let go because a manifest covers them */
+	uint64_t appended, scanned;  /* since it was opened: entries written, records read then */
+	uint64_t segments, bytes;    /* files, bytes of records in them */
 };
 
-/* Opens the segments, brings the index up to date, begins to serve. ERR_CORRUPT, ERR_IO, ERR_NEWER. */
+/* Opens the segments, brings the index up to date, begins to serve. ERR_CORRUPT, ERR_IO, ERR_NEWER.
+ */
 WAITS MUST_USE enum err replica_open(const struct replica_options *options, struct replica **out);
 /* Waits for what is under way, writes a checkpoint. */
 WAITS void replica_close(struct replica **replica);

@@ -196,8 +196,8 @@ void replica_keep(void *argument)
 			if (has_work(replica))
 				pause_ms = REPLICA_RETRY_MS;
 		}
-		if (!replica->stopping && cond_wait(&replica->work, env_now_ms(replica->env) +
-								  pause_ms) == ERR_TIMEOUT)
+		if (!replica->stopping &&
+		    cond_wait(&replica->work, env_now_ms(replica->env) + pause_ms) == ERR_TIMEOUT)
 			replica->checkpoint_due = true;
 	}
 	/* Nobody makes segments any more: calls that wait for one must not wait for ever. */

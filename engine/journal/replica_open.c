@@ -130,7 +130,8 @@ static WAITS enum err scan_segment(struct recovery *recovery, uint64_t from)
 	if (segment->end != 0)
 		recovery->replica->recovered =
 			(struct journal_position){segment->number, segment->end};
-	/* A process that was killed leaves records that were read here and yet are not on the disk. */
+	/* A process that was killed leaves records that were read here and yet are not on the disk.
+	 */
 	err = io_commit(NULL, 0, &file, 1, NULL);
 	if (err != ERR_OK)
 		volume_fail(recovery->replica->volume, err);
@@ -149,8 +150,8 @@ static WAITS enum err scan(struct replica *replica, struct journal_position from
 		recovery.segment = replica->segments.items[i];
 		if (recovery.segment->number < from.segment)
 			continue;
-		err = scan_segment(&recovery, recovery.segment->number == from.segment ? from.offset
-										       : 0);
+		err = scan_segment(&recovery,
+				   recovery.segment->number == from.segment ? from.offset : 0);
 	}
 	if (recovery.damaged)
 		replica->marks.counted = false;

@@ -21,11 +21,11 @@ struct busy_writer {
 /* A stream with something on its way to the disk; pinned in the catalog. */
 struct busy {
 	struct stream *stream;
-	struct op *ops, *last_op;    /* in flight, in the order of their places */
+	struct op *ops, *last_op;	/* in flight, in the order of their places */
 	struct wire_call *first, *last; /* appends that wait for their last entry */
 	struct busy_writer *writers;
 	size_t writer_count;
-	uint64_t promise_epoch;      /* asked for, not yet synced */
+	uint64_t promise_epoch; /* asked for, not yet synced */
 	struct id128 promise_home;
 };
 
@@ -34,9 +34,9 @@ struct op {
 	struct log_append append;
 	struct replica *replica;
 	struct segment *segment;
-	struct busy *busy;      /* NULL: a mark, or one written forward */
-	struct wire_call *call; /* answered when it is synced; NULL: an append's entry */
-	struct group *group;    /* left when it ends; NULL: none */
+	struct busy *busy;		 /* NULL: a mark, or one written forward */
+	struct wire_call *call;		 /* answered when it is synced; NULL: an append's entry */
+	struct group *group;		 /* left when it ends; NULL: none */
 	struct stream_manifest manifest; /* RECORD_MANIFEST: what it says */
 	struct op *next;
 };
@@ -50,12 +50,13 @@ struct replica {
 	struct catalog catalog;
 	struct map busy; /* stream id to struct busy */
 	struct marks marks;
-	bool marks_raised, marked; /* not written yet; a record of them goes with this turn's batch */
-	struct journal_position applied; /* all before it is in the catalog */
+	bool marks_raised,
+		marked; /* not written yet; a record of them goes with this turn's batch */
+	struct journal_position applied;   /* all before it is in the catalog */
 	struct journal_position recovered; /* where the records ended when it was opened */
-	struct wire_call *first, *last; /* wait for a segment */
+	struct wire_call *first, *last;	   /* wait for a segment */
 	struct group ops, tasks;
-	struct cond work; /* the keeper's */
+	struct cond work;	  /* the keeper's */
 	uint64_t durable_segment; /* where the last durable checkpoint stood */
 	bool confirmed, stopping, checkpoint_due;
 	enum err failed; /* a write failed: nothing more is accepted */
@@ -65,7 +66,8 @@ struct replica {
 	void *context;
 };
 
-/* Puts a synced record into the catalog. `manifest` (what a RECORD_MANIFEST says) stays the caller's to finish. */
+/* Puts a synced record into the catalog. `manifest` (what a RECORD_MANIFEST says) stays the
+ * caller's to finish. */
 MUST_USE enum err replica_apply(struct replica *replica, const struct record *record,
 				uint64_t segment, struct stream_manifest *manifest);
 /* The vector and pages of an encoded manifest. */

@@ -33,8 +33,8 @@
 struct peer {
 	struct id128 volume;
 	bool reachable;
-	bool counted;    /* before this round */
-	bool confirmed;  /* that it is not behind was found before */
+	bool counted;	 /* before this round */
+	bool confirmed;	 /* that it is not behind was found before */
 	bool incomplete; /* something it should have could not be shipped to it */
 	struct journal_position position;
 	uint64_t digests[LAYOUT_GROUP_COUNT];
@@ -45,8 +45,8 @@ struct round {
 	struct peer *peers;
 	size_t count;
 	struct marks remembered; /* what all of them remember of each other */
-	bool failed;             /* something could not be asked or shipped */
-	bool found_damage;       /* at a source, which does not hold it any more: ask again */
+	bool failed;		 /* something could not be asked or shipped */
+	bool found_damage;	 /* at a source, which does not hold it any more: ask again */
 	uint64_t shipped;
 };
 
@@ -264,8 +264,8 @@ static WAITS enum err ship_record(const struct shipment *shipment, enum record_t
 	return err;
 }
 
-static WAITS enum err fetch(const struct shipment *shipment, enum record_type type,
-			    struct id128 id, struct fanout **out)
+static WAITS enum err fetch(const struct shipment *shipment, enum record_type type, struct id128 id,
+			    struct fanout **out)
 {
 	struct fanout *get = ask_one(shipment->round, shipment->source, JOURNAL_GET);
 	enum err err;
@@ -527,8 +527,7 @@ static WAITS enum err sync_pair(struct round *round, struct id128 stream, struct
 	state_finish(&has);
 	state_finish(&lacks);
 	if (err != ERR_OK && err != ERR_CANCELED && err != ERR_NOMEM) {
-		env_log(round->journal->env, "event=journal-resync-failed error=%s",
-			err_name(err));
+		env_log(round->journal->env, "event=journal-resync-failed error=%s", err_name(err));
 		round->failed = target->incomplete = true;
 		round->found_damage |= err == ERR_CORRUPT;
 		err = ERR_OK;
@@ -612,8 +611,8 @@ static WAITS enum err mark_counted(struct round *round, struct peer *peer)
 static WAITS enum err judge_peer(struct round *round, struct peer *peer)
 {
 	struct member *member = journal_member(round->journal, peer->volume);
-	bool counts = peer->counted ||
-		      (!peer->incomplete && !round->failed && may_count(round, peer));
+	bool counts =
+		peer->counted || (!peer->incomplete && !round->failed && may_count(round, peer));
 	enum err err = ERR_OK;
 
 	if (member == NULL)

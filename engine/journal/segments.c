@@ -293,6 +293,8 @@ struct segment *segments_wasteful(const struct segments *segments, bool with_dam
 
 void segments_encode(const struct segments *segments, struct buf *out)
 {
+	buf_put_u64(out, segments->ledger.entries);
+	buf_put_u64(out, segments->ledger.truncated);
 	buf_put_varint(out, segments->count);
 	for (size_t i = 0; i < segments->count; i++) {
 		buf_put_u64(out, segments->items[i]->number);
@@ -303,8 +305,11 @@ void segments_encode(const struct segments *segments, struct buf *out)
 
 enum err segments_decode(struct segments *segments, struct cursor *cursor)
 {
-	uint64_t count = cursor_varint(cursor);
+	uint64_t count;
 
+	segments->ledger.entries = cursor_u64(cursor);
+	segments->ledger.truncated = cursor_u64(cursor);
+	count = cursor_varint(cursor);
 	for (uint64_t i = 0; i < count && cursor->err == ERR_OK; i++) {
 		struct segment *segment = segments_find(segments, cursor_u64(cursor));
 		uint64_t end = cursor_u64(cursor), live = cursor_u64(cursor);
@@ -320,6 +325,7 @@ enum err segments_decode(struct segments *segments, struct cursor *cursor)
 
 void segments_reset(struct segments *segments)
 {
+	segments->ledger.entries = segments->ledger.truncated = 0;
 	for (size_t i = 0; i < segments->count; i++) {
 		segments->items[i]->end = 0;
 		segments->items[i]->live = 0;

@@ -18,16 +18,16 @@
 struct segment {
 	uint64_t number;
 	struct log *log;
-	uint64_t end;  /* bytes of records, those under way included */
-	int64_t live;  /* bytes of records that are still held */
+	uint64_t end;	/* bytes of records, those under way included */
+	int64_t live;	/* bytes of records that are still held */
 	size_t readers; /* its file stays while there are any */
-	bool damaged;   /* a scan found damage, or an unfinished end */
+	bool damaged;	/* a scan found damage, or an unfinished end */
 };
 
 struct segments {
 	struct ledger ledger; /* first: given to streams */
 	struct volume *volume;
-	uint64_t size; /* one that is longer takes no more */
+	uint64_t size;		/* one that is longer takes no more */
 	struct segment **items; /* by number; all open */
 	size_t count;
 	struct segment *active, *spare;
@@ -56,9 +56,9 @@ WAITS MUST_USE enum err segments_remove(struct segments *segments, struct segmen
 struct segment *segments_wasteful(const struct segments *segments, bool with_damaged);
 
 void segments_encode(const struct segments *segments, struct buf *out);
-/* Live bytes as of a checkpoint. ERR_CORRUPT: names a segment that is not there, or is shorter. */
+/* Live bytes as of a checkpoint. ERR_CORRUPT. */
 MUST_USE enum err segments_decode(struct segments *segments, struct cursor *cursor);
-/* Forgets what is live, before scanning from the start. */
+/* Forgets what is live and held, before scanning from the start. */
 void segments_reset(struct segments *segments);
 
 #endif

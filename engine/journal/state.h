@@ -18,7 +18,7 @@ struct stream_state {
 	uint64_t promise_epoch;
 	struct id128 promise_home;
 	struct vector vector;
-	struct vector covered; /* what complete manifests stand for */
+	struct vector covered;		  /* what complete manifests stand for */
 	struct state_manifest *manifests; /* complete ones */
 	size_t manifest_count;
 	struct id128 *pages; /* sorted */

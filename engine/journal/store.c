@@ -167,8 +167,7 @@ void journal_get_status(const struct journal *journal, struct journal_status *ou
 	size_t quorum = layout_write_quorum(journal->layout);
 
 	for (size_t i = 0; i < journal->replica_count; i++) {
-		struct replica_counters counters =
-			replica_get_counters(journal->replicas[i]);
+		struct replica_counters counters = replica_get_counters(journal->replicas[i]);
 
 		status.entries += counters.entries;
 		status.appended += counters.appended;
@@ -191,15 +190,15 @@ static WAITS enum err open_replica(struct journal *journal, const struct journal
 {
 	struct buf path = {0};
 	struct id128 id = volume_id(volume);
-	struct replica_options replica = {
-		.sched = options->sched,
-		.wire = options->wire,
-		.volume = volume,
-		.segment_size =
-			options->segment_size != 0 ? options->segment_size : JOURNAL_SEGMENT_SIZE,
-		.changed = replica_changed,
-		.damaged = replica_damaged,
-		.context = journal};
+	struct replica_options replica = {.sched = options->sched,
+					  .wire = options->wire,
+					  .volume = volume,
+					  .segment_size = options->segment_size != 0
+								  ? options->segment_size
+								  : JOURNAL_SEGMENT_SIZE,
+					  .changed = replica_changed,
+					  .damaged = replica_damaged,
+					  .context = journal};
 	enum err err;
 
 	buf_put_string(&path, options->index_directory);

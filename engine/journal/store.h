@@ -17,11 +17,11 @@
 struct journal_options {
 	struct sched *sched;
 	struct wire *wire;
-	const struct layout *layout; /* borrowed, outlives the journal */
+	const struct layout *layout;   /* borrowed, outlives the journal */
 	struct volume *const *volumes; /* of this process, open; outlive the journal */
 	size_t volume_count;
 	const char *index_directory; /* one index a volume below it: journal-<volume> */
-	uint64_t segment_size;       /* 0: JOURNAL_SEGMENT_SIZE */
+	uint64_t segment_size;	     /* 0: JOURNAL_SEGMENT_SIZE */
 };
 
 /*

@@ -191,6 +191,7 @@ enum err stream_put_entry(struct stream *stream, struct id128 incarnation_id, ui
 	}
 	if (held->segment != 0 && !is_same_bytes(held, location))
 		return ERR_CONFLICT;
+	stream->ledger->entries += held->segment == 0;
 	account(stream, held, false);
 	*held = *location;
 	account(stream, held, true);
@@ -220,7 +221,11 @@ static void drop_entries(struct stream *stream, struct stream_incarnation *incar
 	if (seq <= incarnation->dropped)
 		return;
 	while (count < incarnation->count && incarnation->first + count <= seq) {
-		account(stream, &incarnation->locations[count], false);
+		if (incarnation->locations[count].segment != 0) {
+			account(stream, &incarnation->locations[count], false);
+			stream->ledger->entries--;
+			stream->ledger->truncated++;
+		}
 		count++;
 	}
 	incarnation->count -= count;
@@ -491,6 +496,7 @@ void stream_lose(struct stream *stream, const struct location *location)
 			if (!is_same_place(&incarnation->locations[j], location))
 				continue;
 			account(stream, location, false);
+			stream->ledger->entries--;
 			incarnation->locations[j] = (struct location){0};
 			if (incarnation->contiguous >= seq)
 				incarnation->contiguous = seq - 1;

@@ -35,6 +35,8 @@ struct location {
 struct ledger {
 	/* `size` bytes of records became live (positive) or dead (negative) in a segment. */
 	void (*change)(struct ledger *ledger, uint64_t segment, int64_t size);
+	uint64_t entries;   /* held */
+	uint64_t truncated; /* let go because a manifest covers them */
 };
 
 /* A gap wider than this is refused: memory is bounded whatever a peer sends. */
@@ -49,7 +51,7 @@ struct stream_incarnation {
 	struct id128 id;
 	uint64_t dropped;    /* entries up to here are covered, and gone */
 	uint64_t contiguous; /* >= dropped */
-	uint64_t first;      /* seq of locations[0] */
+	uint64_t first;	     /* seq of locations[0] */
 	struct location *locations;
 	size_t count, capacity;
 	/* The catalog's: seqs whose locations the index lacks; dirty_low > dirty_high: none. */
@@ -78,7 +80,8 @@ struct stream {
 	uint64_t promise_epoch;
 	struct id128 promise_home;
 	struct location promise;
-	struct stream_incarnation *incarnations; /* by first arrival; never removed: indices are stable */
+	struct stream_incarnation
+		*incarnations; /* by first arrival; never removed: indices are stable */
 	size_t incarnation_count;
 	struct stream_manifest *manifests;
 	size_t manifest_count;
@@ -87,7 +90,7 @@ struct stream {
 	struct ledger *ledger;
 	uint64_t digest; /* as last given to the catalog's group digest */
 	bool dirty, digest_stale;
-	size_t pins; /* users across waits: not evicted */
+	size_t pins;   /* users across waits: not evicted */
 	uint64_t used; /* the catalog's clock, for eviction */
 };
 
@@ -103,7 +106,8 @@ MUST_USE enum err stream_incarnation(struct stream *stream, struct id128 incarna
 /* NULL when the entry is not held. */
 const struct location *stream_entry(const struct stream_incarnation *incarnation, uint64_t seq);
 
-/* Joins. What is held already, with the same bytes, moves to the new location. ERR_CONFLICT: other bytes. */
+/* Joins. What is held already, with the same bytes, moves to the new location. ERR_CONFLICT: other
+ * bytes. */
 MUST_USE enum err stream_put_entry(struct stream *stream, struct id128 incarnation, uint64_t seq,
 				   const struct location *location);
 /* Takes over vector and pages of `manifest` where it keeps them, and leaves it empty then. */
@@ -135,7 +139,8 @@ uint64_t stream_digest(const struct stream *stream);
 void stream_encode(const struct stream *stream, struct buf *out);
 /* Into a fresh stream, without locations of entries. ERR_CORRUPT: the index is to be rebuilt. */
 MUST_USE enum err stream_decode(struct stream *stream, struct bytes encoded);
-/* The locations of seqs [chunk * STREAM_CHUNK, + STREAM_CHUNK); appends nothing when there are none. */
+/* The locations of seqs [chunk * STREAM_CHUNK, + STREAM_CHUNK); appends nothing when there are
+ * none. */
 void stream_encode_chunk(const struct stream_incarnation *incarnation, uint64_t chunk,
 			 struct buf *out);
 /* Does not tell the ledger: what the index holds is counted in it. */

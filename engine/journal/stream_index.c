@@ -116,9 +116,9 @@ enum err stream_decode(struct stream *stream, struct bytes encoded)
 	stream->promise_epoch = cursor_u64(&cursor);
 	stream->promise_home = cursor_id(&cursor);
 	stream->promise = take_location(&cursor);
-	stream->incarnations = take_array(&cursor, 18, STREAM_INCARNATION_MAX,
-					  sizeof(*stream->incarnations),
-					  &stream->incarnation_count);
+	stream->incarnations =
+		take_array(&cursor, 18, STREAM_INCARNATION_MAX, sizeof(*stream->incarnations),
+			   &stream->incarnation_count);
 	for (size_t i = 0; i < stream->incarnation_count; i++) {
 		struct stream_incarnation *incarnation = &stream->incarnations[i];
 
@@ -127,8 +127,8 @@ enum err stream_decode(struct stream *stream, struct bytes encoded)
 		incarnation->contiguous = cursor_varint(&cursor);
 		incarnation->dirty_low = incarnation->indexed_low = UINT64_MAX;
 	}
-	stream->manifests = take_array(&cursor, 51, STREAM_MANIFEST_MAX,
-				       sizeof(*stream->manifests), &stream->manifest_count);
+	stream->manifests = take_array(&cursor, 51, STREAM_MANIFEST_MAX, sizeof(*stream->manifests),
+				       &stream->manifest_count);
 	for (size_t i = 0; i < stream->manifest_count; i++)
 		take_manifest(&cursor, &stream->manifests[i]);
 	stream->pages = take_array(&cursor, 48, STREAM_PAGE_MAX, sizeof(*stream->pages),

@@ -84,8 +84,8 @@ enum err vector_raise(struct vector *vector, struct id128 incarnation, uint64_t 
 enum err vector_merge(struct vector *vector, const struct vector *other)
 {
 	for (size_t i = 0; i < other->count; i++) {
-		enum err err = vector_raise(vector, other->items[i].incarnation,
-					    other->items[i].seq);
+		enum err err =
+			vector_raise(vector, other->items[i].incarnation, other->items[i].seq);
 
 		if (err != ERR_OK)
 			return err;
@@ -141,9 +141,8 @@ enum err vector_decode(struct cursor *cursor, struct vector *out)
 		item->incarnation = cursor_id(cursor);
 		item->seq = cursor_varint(cursor);
 		/* One vector, one byte string: sorted, no zeros. */
-		if (item->seq == 0 ||
-		    (read.count != 0 &&
-		     id128_compare(item[-1].incarnation, item->incarnation) >= 0))
+		if (item->seq == 0 || (read.count != 0 &&
+				       id128_compare(item[-1].incarnation, item->incarnation) >= 0))
 			cursor_fail(cursor);
 		if (cursor->err != ERR_OK)
 			break;

@@ -155,8 +155,7 @@ static size_t pick_best(struct candidate *candidates, size_t candidate_count, si
 		for (size_t i = 0; i < candidate_count; i++) {
 			struct candidate *other = &candidates[i];
 
-			other->node_picks +=
-				id128_equal(other->volume->node, best->volume->node);
+			other->node_picks += id128_equal(other->volume->node, best->volume->node);
 			other->zone_picks += is_same_zone(other->volume, best->volume);
 		}
 	}
@@ -182,8 +181,8 @@ size_t layout_pick(const struct layout *layout, struct bytes key, size_t count, 
 		if (volume->failed || (for_columns && volume->full))
 			continue;
 		ASSERT(volume->weight >= 1);
-		candidates[candidate_count++] = (struct candidate){
-			.volume = volume, .cost = volume_cost(volume, key_hash)};
+		candidates[candidate_count++] =
+			(struct candidate){.volume = volume, .cost = volume_cost(volume, key_hash)};
 	}
 	picked = pick_best(candidates, candidate_count, count, zone_cap, out);
 	if (candidates != few)

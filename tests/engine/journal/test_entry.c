@@ -248,8 +248,9 @@ static void test_pages(void **state)
 	assert_true(id128_equal(id, page.id));
 	assert_true(bytes_equal(payload, page.payload));
 	for (size_t size = 0; size < encoded.size; size++)
-		assert_int_equal(manifest_page_decode(bytes_make(encoded.data, size), &id, &payload),
-				 ERR_CORRUPT);
+		assert_int_equal(
+			manifest_page_decode(bytes_make(encoded.data, size), &id, &payload),
+			ERR_CORRUPT);
 	buf_finish(&encoded);
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/memory.h"
 #include "engine/io.h"
 #include "engine/journal/entry.h"
 #include "engine/journal/protocol.h"
@@ -86,7 +87,6 @@ static void test_append_and_read(void **state)
 	world_finish(world);
 }
 
-
 /* ---- many at once ---- */
 
 struct deliverer {
@@ -101,8 +101,8 @@ static void deliver(void *argument)
 
 	for (unsigned i = 0; i < deliverer->count; i++)
 		assert_int_equal(store_append(&deliverer->world->store,
-					      store_stream(deliverer->stream),
-					      deliverer->first + i, 900),
+					      store_stream(deliverer->stream), deliverer->first + i,
+					      900),
 				 ERR_OK);
 	group_leave(deliverer->group);
 }
@@ -302,8 +302,8 @@ static void fence(void *argument)
 	assert_int_equal(store_open(store), ERR_OK);
 	assert_int_equal(journal_epoch(store->journal, store_stream(1), &epoch), ERR_OK);
 	assert_int_equal(epoch, 0);
-	assert_int_equal(
-		journal_promise(store->journal, store_stream(1), 5, first_home, &promised), ERR_OK);
+	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, first_home, &promised),
+			 ERR_OK);
 	assert_int_equal(promised, 5);
 	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 0, 100), ERR_OK);
 	/* Another home needs a higher one. */
@@ -311,8 +311,8 @@ static void fence(void *argument)
 		journal_promise(store->journal, store_stream(1), 5, second_home, &promised),
 		ERR_FENCED);
 	assert_int_equal(promised, 5);
-	assert_int_equal(
-		journal_promise(store->journal, store_stream(1), 5, first_home, &promised), ERR_OK);
+	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, first_home, &promised),
+			 ERR_OK);
 	assert_int_equal(
 		journal_promise(store->journal, store_stream(1), 6, second_home, &promised),
 		ERR_OK);
@@ -393,8 +393,8 @@ static enum err put_manifest(struct world *world, struct id128 stream, unsigned 
 	struct found found = {.count = 0};
 	enum err err;
 
-	assert_int_equal(
-		journal_manifests(world->store.journal, stream, find_manifest, &found), ERR_OK);
+	assert_int_equal(journal_manifests(world->store.journal, stream, find_manifest, &found),
+			 ERR_OK);
 	for (size_t i = 0; i < found.count; i++)
 		assert_int_equal(vector_merge(&after, &found.vectors[i]), ERR_OK);
 	assert_int_equal(store_read(&world->store, stream, &after, &world->read), ERR_OK);
@@ -429,11 +429,12 @@ static void assert_manifest(struct world *world, struct id128 stream, unsigned n
 	struct found found = {.count = 0};
 	struct id128 id = {{number & 0xff, 2}};
 
-	assert_int_equal(
-		journal_manifests(world->store.journal, stream, find_manifest, &found), ERR_OK);
+	assert_int_equal(journal_manifests(world->store.journal, stream, find_manifest, &found),
+			 ERR_OK);
 	assert_int_equal(found.count, 1);
 	assert_true(id128_equal(found.ids[0], id));
-	assert_int_equal(store_read(&world->store, stream, &found.vectors[0], &world->read), ERR_OK);
+	assert_int_equal(store_read(&world->store, stream, &found.vectors[0], &world->read),
+			 ERR_OK);
 	found_finish(&found);
 }
 
@@ -470,6 +471,13 @@ static void truncate(void *argument)
 	assert_int_equal(task_sleep(100), ERR_OK);
 	assert_page(world, stream, page1, ERR_NOTFOUND);
 	assert_page(world, stream, page2, ERR_OK);
+	{
+		struct journal_status status;
+
+		journal_get_status(store->journal, &status);
+		assert_int_equal(status.truncated, 3 * 402);
+		assert_int_equal(status.entries, 3 * 10);
+	}
 	/* The space comes back, and what is live was written forward. */
 	assert_int_equal(task_sleep(100000), ERR_OK);
 	assert_true(stored_bytes(world) < before / 4);
@@ -704,6 +712,88 @@ static void test_a_slow_volume_catches_up(void **state)
 	world_finish(world);
 }
 
+/* ---- no memory, no space ---- */
+
+static void starve(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+	bool acknowledged[600] = {false};
+	unsigned number = 0, failures = 0;
+	uint64_t limit = 0;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	/* The first allocation fails, the second, and so on, until an append needs fewer. */
+	for (; number < 600 && limit < 300; number++, limit++) {
+		enum err err;
+
+		memory_fail_after(limit);
+		err = store_append(store, store_stream(number % 3), number, 200);
+		memory_fail_after(UINT64_MAX);
+		acknowledged[number] = err == ERR_OK;
+		failures += err != ERR_OK;
+	}
+	assert_true(failures > 3);
+	store_close(store);
+	assert_int_equal(store_open(store), ERR_OK);
+	for (unsigned stream = 0; stream < 3; stream++) {
+		assert_int_equal(store_read(store, store_stream(stream), NULL, &world->read),
+				 ERR_OK);
+		for (unsigned i = stream; i < number; i += 3)
+			assert_true(!acknowledged[i] || store_read_has(&world->read, i));
+	}
+	store_close(store);
+}
+
+static void test_out_of_memory(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, starve);
+	world_finish(world);
+}
+
+static void fill(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+	unsigned number = 0;
+	enum err err = ERR_OK;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	for (; number < 3000 && err == ERR_OK; number++)
+		err = store_append(store, store_stream(1), number, 30000);
+	assert_int_equal(err, ERR_NOSPACE);
+	/* What frees space still works: an operation, a manifest. */
+	assert_int_equal(store_append_at(store, store->writer, store_stream(2), 1, 1, 100), ERR_OK);
+	assert_int_equal(put_manifest(world, store_stream(1), 1, ID128_ZERO), ERR_OK);
+	assert_int_equal(task_sleep(120000), ERR_OK);
+	assert_int_equal(store_append(store, store_stream(3), 2, 30000), ERR_OK);
+	store_close(store);
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_manifest(world, store_stream(1), 1);
+	assert_int_equal(store_read(store, store_stream(2), NULL, &world->read), ERR_OK);
+	assert_int_equal(world->read.count, 1);
+	assert_int_equal(store_read(store, store_stream(3), NULL, &world->read), ERR_OK);
+	assert_int_equal(world->read.count, 1);
+	store_close(store);
+}
+
+static void test_a_full_disk(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		store_disk(&world->store, i)->options.capacity = 32u << 20;
+	world->store.segment_size = 256 * 1024;
+	world_run(world, fill);
+	world_finish(world);
+}
+
 struct watcher {
 	struct journal_watch watch;
 	unsigned notices;
@@ -765,6 +855,8 @@ int main(void)
 		cmocka_unit_test(test_damage_is_mended_from_the_others),
 		cmocka_unit_test(test_a_failed_sync_fails_the_volume),
 		cmocka_unit_test(test_a_slow_volume_catches_up),
+		cmocka_unit_test(test_out_of_memory),
+		cmocka_unit_test(test_a_full_disk),
 		cmocka_unit_test(test_watchers_are_told),
 	};
 

@@ -116,8 +116,8 @@ static void check_streams(struct crash *crash)
 	struct store *store = &crash->store;
 	struct vector covered = {0};
 
-	assert_int_equal(
-		journal_manifests(store->journal, store_stream(0), saw_manifest, &covered), ERR_OK);
+	assert_int_equal(journal_manifests(store->journal, store_stream(0), saw_manifest, &covered),
+			 ERR_OK);
 	if (crash->manifest_acknowledged)
 		assert_int_not_equal(covered.count, 0);
 	for (unsigned stream = 0; stream < STREAMS; stream++) {
