@@ -433,12 +433,20 @@ static enum err add_message(struct account_state *state, struct folder *folder,
 	return err;
 }
 
+static bool concerns_messages(enum operation_kind kind)
+{
+	return kind == OPERATION_ADD || kind == OPERATION_EXPUNGE || kind == OPERATION_FLAGS ||
+	       kind == OPERATION_STAMP || kind == OPERATION_TOUCH || kind == OPERATION_DROPPED;
+}
+
 static enum err apply_in_folder(struct account_state *state, struct folder *folder,
 				const struct operation *operation, const struct touch *touch)
 {
 	struct collection *messages = &folder->messages;
 	struct stamp stamp = {touch->clock, touch->mark.writer};
 
+	if (concerns_messages(operation->kind))
+		collection_raise_modseq(messages, touch->clock);
 	switch (operation->kind) {
 	case OPERATION_FOLDER_NAME:
 		return name_folder(state, folder, operation->name, stamp);

@@ -157,6 +157,12 @@ void uid_list_release(struct uid_list **list)
 
 /* ---- bookkeeping ---- */
 
+void collection_raise_modseq(struct collection *collection, uint64_t clock)
+{
+	if (clock > collection->highest_modseq)
+		collection->highest_modseq = clock;
+}
+
 void collection_mark_page(struct collection *collection, uint32_t uid)
 {
 	size_t low = 0, high = collection->page_count;
@@ -218,8 +224,6 @@ static void touch_message(struct collection *collection, struct message_state *m
 		message->modseq = touch->clock;
 		message->touched = touch->mark;
 	}
-	if (touch->clock > collection->highest_modseq)
-		collection->highest_modseq = touch->clock;
 	collection_mark_page(collection, message->uid);
 	collection->changes[collection->change_count++ % CHANGES_KEPT] =
 		(struct recent_change){message->uid, touch->clock};
@@ -261,8 +265,7 @@ static void order_remove(struct collection *collection, uint32_t slot)
 	collection->order_version++;
 }
 
-static enum err supersede(struct collection *collection, uint32_t uid, uint32_t slot,
-			  uint64_t modseq)
+static enum err supersede(struct collection *collection, uint32_t uid, uint32_t slot)
 {
 	size_t position = superseded_position(collection, uid);
 	enum err err;
@@ -275,7 +278,7 @@ static enum err supersede(struct collection *collection, uint32_t uid, uint32_t 
 		return err;
 	memmove(&collection->superseded[position + 1], &collection->superseded[position],
 		(collection->superseded_count - position) * sizeof(*collection->superseded));
-	collection->superseded[position] = (struct superseded){uid, slot, modseq};
+	collection->superseded[position] = (struct superseded){uid, slot};
 	collection->superseded_count++;
 	collection_mark_page(collection, collection->slots[slot].uid);
 	return ERR_OK;
@@ -531,7 +534,6 @@ static enum err add_new(struct collection *collection, const struct operation_ad
 		.arrival_ms = add->arrival_ms,
 		.zone_minutes = add->zone_minutes,
 		.keywords = {keywords.words[0], keywords.words[1]},
-		.created = touch->mark,
 		.stamped = touch->mark,
 		.uid = add->uid,
 		.registers = SLOT_NONE,
@@ -564,7 +566,7 @@ static enum err stamp_slot(struct collection *collection, uint32_t slot, uint32_
 	if (uid == old)
 		return ERR_OK;
 	if (uid < old) {
-		err = supersede(collection, uid, slot, touch->clock);
+		err = supersede(collection, uid, slot);
 	} else {
 		order_remove(collection, slot);
 		collection_mark_page(collection, old);
@@ -572,7 +574,7 @@ static enum err stamp_slot(struct collection *collection, uint32_t slot, uint32_
 		message->stamped = touch->mark;
 		err = order_insert(collection, slot);
 		if (!err)
-			err = supersede(collection, old, slot, touch->clock);
+			err = supersede(collection, old, slot);
 	}
 	touch_message(collection, &collection->slots[slot], touch);
 	return err;
@@ -730,11 +732,8 @@ enum err collection_expunge(struct collection *collection, const struct uid_run 
 	for (size_t i = 0; i < count; i++)
 		collection->slots[buried[i]].uid = 0;
 	memory_free(buried);
-	if (count) {
+	if (count)
 		sweep(collection);
-		if (touch->clock > collection->highest_modseq)
-			collection->highest_modseq = touch->clock;
-	}
 	return err;
 }
 
@@ -800,11 +799,11 @@ enum err collection_restore(struct collection *collection, const struct message_
 }
 
 enum err collection_restore_superseded(struct collection *collection, uint32_t uid,
-				       uint32_t current_uid, uint64_t modseq)
+				       uint32_t current_uid)
 {
 	uint32_t slot = collection_resolve(collection, current_uid);
 
-	return slot == SLOT_NONE ? ERR_CORRUPT : supersede(collection, uid, slot, modseq);
+	return slot == SLOT_NONE ? ERR_CORRUPT : supersede(collection, uid, slot);
 }
 
 void collection_check(const struct collection *collection)

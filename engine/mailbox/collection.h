@@ -61,7 +61,6 @@ struct message_state {
 	uint64_t arrival_ms;
 	uint64_t modseq;
 	uint64_t keywords[2];
-	struct entry_mark created; /* the entry that added it */
 	struct entry_mark stamped; /* the entry that gave the present UID */
 	struct entry_mark touched; /* the last entry that touched it */
 	uint32_t uid;              /* 0: the slot is free */
@@ -82,10 +81,9 @@ struct flag_register {
 	uint8_t flag;
 };
 
-/* A UID that names a message no longer, but did. */
+/* A UID that was the message's; it went at a modseq that the message's own covers (INV 4). */
 struct superseded {
 	uint32_t uid, slot;
-	uint64_t modseq; /* at which it was */
 };
 
 struct tombstone {
@@ -154,6 +152,8 @@ void collection_finish(struct collection *collection);
 
 /* ---- operations: a message or UID that is not there (any more) is no error ---- */
 
+/* What an operation on messages does first, whether they are still there or not (R5). */
+void collection_raise_modseq(struct collection *collection, uint64_t clock);
 /* *slot: where it is; SLOT_NONE when it had been expunged. */
 MUST_USE enum err collection_add(struct collection *collection, const struct operation_add *add,
 				 const struct touch *touch, uint32_t *slot);
@@ -205,7 +205,7 @@ MUST_USE enum err collection_restore(struct collection *collection,
 				     const struct blob_ref *blob,
 				     const struct flag_register *registers, size_t register_count);
 MUST_USE enum err collection_restore_superseded(struct collection *collection, uint32_t uid,
-						uint32_t current_uid, uint64_t modseq);
+						 uint32_t current_uid);
 MUST_USE enum err collection_restore_tombstone(struct collection *collection, struct id128 id,
 					       struct entry_mark expunged);
 /* The keyword's bit, made when new. ERR_LIMIT over KEYWORD_MAX. */

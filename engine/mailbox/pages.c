@@ -254,7 +254,6 @@ static void put_message(struct page_writer *page, size_t position)
 	buf_put_u8(body, message->system);
 	buf_put_varint(body, message->keywords[0]);
 	buf_put_varint(body, message->keywords[1]);
-	put_mark(&page->writers, messages->writers, message->created, body);
 	put_mark(&page->writers, messages->writers, message->stamped, body);
 	put_mark(&page->writers, messages->writers, message->touched, body);
 	buf_put_u8(body, message->cache != 0);
@@ -332,7 +331,6 @@ static void take_message_fields(struct page_reader *page, struct message_state *
 	message->system = cursor_u8(cursor);
 	message->keywords[0] = cursor_varint(cursor);
 	message->keywords[1] = cursor_varint(cursor);
-	message->created = take_mark(cursor, &page->writers);
 	message->stamped = take_mark(cursor, &page->writers);
 	message->touched = take_mark(cursor, &page->writers);
 	if (cursor_u8(cursor))
@@ -407,7 +405,6 @@ static void put_superseded(const struct folder *folder, size_t index, struct buf
 	buf_put_id(body, folder->id);
 	buf_put_varint(body, old->uid);
 	buf_put_varint(body, folder->messages.slots[old->slot].uid);
-	buf_put_varint(body, old->modseq);
 }
 
 /* Items are numbered: transactions first, then what each folder has. */
@@ -467,10 +464,9 @@ static enum err take_tombstone(struct cursor *cursor, struct folder *folder,
 static enum err take_superseded(struct cursor *cursor, struct folder *folder)
 {
 	uint32_t uid = take_u32(cursor), current = take_u32(cursor);
-	uint64_t modseq = cursor_varint(cursor);
 
 	return cursor->err ? cursor->err
-			   : collection_restore_superseded(&folder->messages, uid, current, modseq);
+			   : collection_restore_superseded(&folder->messages, uid, current);
 }
 
 static enum err take_list_item(struct account_state *state, struct cursor *cursor,

@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Writers that see each other only now and then make entries; whoever applies
+ * all of them, in any order and any number of times, has one state.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/memory.h"
+#include "engine/mailbox/account_state.h"
+#include "engine/mailbox/uid.h"
+#include "tests/sim/plant.h"
+#include "tests/sim/random.h"
+
+#define WRITERS 3u
+#define FOLDERS 3u
+#define DELIVERIES 12u
+#define ENTRIES_MAX 256u
+
+struct made_entry {
+	struct id128 incarnation;
+	uint64_t seq;
+	struct buf plain;
+};
+
+struct writer {
+	struct id128 incarnation;
+	struct account_state state;
+	uint64_t seq;
+	unsigned lane;
+	bool merged;          /* since its last entry: the next one carries a context */
+	uint32_t top[FOLDERS]; /* highest UID given out */
+};
+
+struct world {
+	struct sim_random random;
+	struct writer writers[WRITERS];
+	struct made_entry entries[ENTRIES_MAX];
+	size_t entry_count;
+	uint64_t next_id;
+	unsigned life;
+};
+
+static uint32_t pick(struct world *world, uint32_t below)
+{
+	return (uint32_t)sim_random_below(&world->random, below);
+}
+
+static struct id128 number_id(uint8_t kind, uint64_t number)
+{
+	struct id128 id = {{0}};
+
+	/* Spread, as random ids are. */
+	store_u64(id.octets, number * 0x9e3779b97f4a7c15u);
+	id.octets[8] = kind;
+	store_u32(id.octets + 12, (uint32_t)number);
+	return id;
+}
+
+static struct id128 folder_id(unsigned number)
+{
+	return number_id(1, number + 1);
+}
+
+/* ---- a state as text: equal texts, equal states ---- */
+
+static int compare_lines(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void put_stamp(const struct account_state *state, struct buf *out, uint64_t clock,
+		      uint32_t writer)
+{
+	buf_printf(out, "%llu@%u ", (unsigned long long)clock,
+		   clock ? load_u32(state->writers.ids[writer].octets) : 0);
+}
+
+static void dump_message(const struct account_state *state, const struct collection *messages,
+			 const struct message_state *message, struct buf *out)
+{
+	buf_printf(out, " m %u %u %llu sys %x stamped ", message->uid,
+		   load_u32(message->id.octets + 12), (unsigned long long)message->modseq,
+		   message->system);
+	put_stamp(state, out, message->stamped.seq, message->stamped.writer);
+	put_stamp(state, out, message->touched.seq, message->touched.writer);
+	for (uint8_t flag = 0; flag < FLAG_KEYWORD; flag++) {
+		for (uint32_t at = message->registers; at != SLOT_NONE;
+		     at = messages->registers[at].next) {
+			const struct flag_register *stamp = &messages->registers[at];
+
+			if (stamp->flag == flag)
+				put_stamp(state, out, stamp->clock, stamp->writer);
+		}
+	}
+	for (char name = 'a'; name < 'f'; name++) {
+		char text[] = {'$', name, 0};
+		size_t bit = collection_keyword(messages, bytes_string(text));
+
+		if (bit != KEYWORD_MAX && message->keywords[bit / 64] >> (bit % 64) & 1)
+			buf_printf(out, "%s ", text);
+	}
+	buf_put_u8(out, '\n');
+}
+
+static void dump_folder(const struct account_state *state, const struct folder *folder,
+			struct buf *out)
+{
+	const struct collection *messages = &folder->messages;
+	char *lines[DELIVERIES];
+	size_t count = 0;
+
+	collection_check(messages);
+	buf_printf(out, "folder %s top %u reserve %u recent %u modseq %llu size %llu\n",
+		   folder->name, messages->stamp_top, messages->reserve_top,
+		   messages->recent_floor, (unsigned long long)messages->highest_modseq,
+		   (unsigned long long)messages->size);
+	for (size_t i = 0; i < messages->count; i++)
+		dump_message(state, messages, collection_at(messages, i), out);
+	for (size_t i = 0; i < messages->superseded_count; i++)
+		buf_printf(out, " s %u %u\n", messages->superseded[i].uid,
+			   messages->slots[messages->superseded[i].slot].uid);
+	assert_true(messages->tombstone_count <= DELIVERIES);
+	for (size_t i = 0; i < messages->tombstone_count; i++) {
+		lines[count] = malloc(32);
+		assert_non_null(lines[count]);
+		snprintf(lines[count++], 32, " t %u\n",
+			 load_u32(messages->tombstones[i].id.octets + 12));
+	}
+	qsort(lines, count, sizeof(lines[0]), compare_lines);
+	for (size_t i = 0; i < count; i++) {
+		buf_put_string(out, lines[i]);
+		free(lines[i]);
+	}
+}
+
+static void dump(const struct account_state *state, struct buf *out)
+{
+	buf_clear(out);
+	buf_printf(out, "clock %llu held %zu deleted %zu\n", (unsigned long long)state->clock,
+		   state->held_count, state->deleted_count);
+	for (size_t i = 0; i < state->folder_count; i++)
+		dump_folder(state, state->folders[i], out);
+	for (size_t i = 0; i < state->subscription_count; i++)
+		buf_printf(out, "sub %s %d\n", state->subscriptions[i].name,
+			   state->subscriptions[i].subscribed);
+	for (size_t i = 0; i < state->drained_count; i++)
+		buf_printf(out, "drained %llu\n", (unsigned long long)state->drained[i].seq);
+	for (size_t i = 0; i < state->applied.count; i++)
+		buf_printf(out, "applied %llu\n", (unsigned long long)state->applied.items[i].seq);
+	buf_put_u8(out, 0);
+	assert_int_equal(out->err, ERR_OK);
+}
+
+/* ---- entries ---- */
+
+static void put_folder(struct world *world, unsigned number, struct buf *out)
+{
+	char name[16];
+	struct operation operation = {
+		.kind = OPERATION_FOLDER, .folder = folder_id(number), .create = {.uidvalidity = 7}};
+
+	(void)world;
+	snprintf(name, sizeof(name), "f%u", number);
+	operation.create.name = bytes_string(name);
+	operation_encode(&operation, out);
+}
+
+static uint32_t take_uid(struct world *world, struct writer *writer, unsigned number,
+			 struct buf *out)
+{
+	const struct folder *folder = account_state_folder(&writer->state, folder_id(number));
+	struct operation operation = {.kind = OPERATION_RESERVE, .folder = folder_id(number)};
+	uint32_t above = writer->top[number];
+	struct uid_range range;
+
+	(void)world;
+	if (folder && folder->messages.reserve_top > above && !uid_lane(above ? above : 1))
+		above = folder->messages.reserve_top;
+	if (folder && folder->messages.stamp_top > above)
+		above = folder->messages.stamp_top;
+	assert_true(uid_reserve(above, writer->lane, 1, &range));
+	writer->top[number] = range.first;
+	operation.uid = range.last;
+	operation_encode(&operation, out);
+	return range.first;
+}
+
+/* A message of its own, or a delivery that every writer may drain. */
+static void put_add(struct world *world, struct writer *writer, struct buf *out)
+{
+	unsigned number = pick(world, FOLDERS);
+	bool delivered = pick(world, 2);
+	struct operation operation = {
+		.kind = OPERATION_ADD,
+		.folder = folder_id(delivered ? 0 : number),
+		.add = {.size = 10, .arrival_ms = 1000, .epoch = 1, .delivered = delivered},
+	};
+	uint64_t id = delivered ? 1 + pick(world, DELIVERIES) : 1000 + world->next_id++;
+
+	operation.add.id = operation.add.blob.id = number_id(2, id);
+	memcpy(operation.add.transaction_hash, operation.add.id.octets, 16);
+	operation.add.blob.extent_count = 1;
+	operation.add.blob.extents[0].piece_count = 1;
+	operation.add.uid = take_uid(world, writer, delivered ? 0 : number, out);
+	operation_encode(&operation, out);
+}
+
+static bool pick_message(struct world *world, struct writer *writer, struct id128 *folder,
+			 struct uid_run *run)
+{
+	const struct folder *in;
+
+	if (!writer->state.folder_count)
+		return false;
+	in = writer->state.folders[pick(world, (uint32_t)writer->state.folder_count)];
+	if (!in->messages.count)
+		return false;
+	*folder = in->id;
+	*run = (struct uid_run){
+		collection_at(&in->messages, pick(world, (uint32_t)in->messages.count))->uid, 1};
+	/* A superseded one is as good. */
+	if (in->messages.superseded_count && !pick(world, 3))
+		run->first = in->messages.superseded[pick(
+			world, (uint32_t)in->messages.superseded_count)].uid;
+	return true;
+}
+
+static void put_flags(struct world *world, struct writer *writer, struct buf *out)
+{
+	struct operation operation = {.kind = OPERATION_FLAGS, .run_count = 1};
+	char name[] = {'$', (char)('a' + pick(world, 5)), 0};
+	struct bytes names[1] = {bytes_string(name)};
+	struct buf storage = {0};
+	struct uid_run run;
+
+	if (!pick_message(world, writer, &operation.folder, &run))
+		return;
+	operation.runs = &run;
+	operation.flags.system_set = (uint8_t)(1u << pick(world, 5));
+	operation.flags.system_clear = (uint8_t)(1u << pick(world, 5));
+	name_list_make(names, 1, &storage,
+		       pick(world, 2) ? &operation.flags.keywords_set
+				      : &operation.flags.keywords_clear);
+	operation_encode(&operation, out);
+	buf_finish(&storage);
+}
+
+static void put_on_message(struct world *world, struct writer *writer, enum operation_kind kind,
+			   struct buf *out)
+{
+	struct operation operation = {.kind = kind, .run_count = 1};
+	struct uid_run run;
+
+	if (!pick_message(world, writer, &operation.folder, &run))
+		return;
+	operation.runs = &run;
+	if (kind == OPERATION_STAMP) {
+		for (unsigned i = 0; i < FOLDERS; i++) {
+			if (id128_equal(folder_id(i), operation.folder))
+				operation.stamp.new_uid = take_uid(world, writer, i, out);
+		}
+		operation.stamp.old_uid = run.first;
+	}
+	operation_encode(&operation, out);
+}
+
+static void put_other(struct world *world, struct buf *out)
+{
+	unsigned number = pick(world, FOLDERS);
+	char name[16];
+	struct operation operation = {.folder = folder_id(number)};
+
+	snprintf(name, sizeof(name), "n%u", pick(world, 4));
+	switch (pick(world, 5)) {
+	case 0:
+		operation.kind = OPERATION_FOLDER_NAME;
+		operation.name = bytes_string(name);
+		break;
+	case 1:
+		operation.kind = OPERATION_SUBSCRIBE;
+		operation.folder = ID128_ZERO;
+		operation.subscribe.name = bytes_string(name);
+		operation.subscribe.subscribed = pick(world, 2);
+		break;
+	case 2:
+		operation.kind = OPERATION_DRAINED;
+		operation.folder = ID128_ZERO;
+		operation.drained.incarnation = number_id(3, pick(world, 2));
+		operation.drained.seq = 1 + pick(world, 9);
+		break;
+	case 3:
+		operation.kind = OPERATION_DROPPED;
+		operation.folder = folder_id(0);
+		operation.dropped = number_id(2, 1 + pick(world, DELIVERIES));
+		break;
+	default:
+		/* Rarely: it takes everything with it. */
+		if (pick(world, 8))
+			return;
+		operation.kind = OPERATION_FOLDER_DELETE;
+		operation.folder = folder_id(1);
+		break;
+	}
+	operation_encode(&operation, out);
+}
+
+static void put_operations(struct world *world, struct writer *writer, struct buf *out)
+{
+	for (unsigned i = 0; i < FOLDERS; i++) {
+		if (!account_state_folder(&writer->state, folder_id(i)))
+			put_folder(world, i, out);
+	}
+	for (unsigned i = 0, count = 1 + pick(world, 4); i < count; i++) {
+		uint32_t what = pick(world, 12);
+
+		if (what < 4)
+			put_add(world, writer, out);
+		else if (what < 7)
+			put_flags(world, writer, out);
+		else if (what < 9)
+			put_on_message(world, writer, OPERATION_EXPUNGE, out);
+		else if (what < 10)
+			put_on_message(world, writer, OPERATION_STAMP, out);
+		else if (what < 11)
+			put_on_message(world, writer, OPERATION_TOUCH, out);
+		else
+			put_other(world, out);
+	}
+}
+
+static void write_entry(struct world *world, struct writer *writer)
+{
+	struct made_entry *entry = &world->entries[world->entry_count];
+	struct operation_head head = {
+		.clock = account_state_clock(&writer->state, 100 + pick(world, 50)),
+		.context = writer->merged ? &writer->state.applied : NULL,
+	};
+
+	if (world->entry_count == ENTRIES_MAX)
+		return;
+	world->entry_count++;
+	*entry = (struct made_entry){.incarnation = writer->incarnation, .seq = ++writer->seq};
+	operation_head_encode(&head, &entry->plain);
+	put_operations(world, writer, &entry->plain);
+	assert_int_equal(entry->plain.err, ERR_OK);
+	writer->merged = false;
+	assert_int_equal(account_state_apply(&writer->state, entry->incarnation, entry->seq,
+					     bytes_of_buf(&entry->plain)),
+			 ERR_OK);
+	assert_int_equal(writer->state.held_count, 0);
+}
+
+static void merge_some(struct world *world, struct writer *writer)
+{
+	uint32_t until = pick(world, (uint32_t)world->entry_count + 1);
+
+	for (size_t i = 0; i < until; i++)
+		assert_int_equal(account_state_apply(&writer->state, world->entries[i].incarnation,
+						     world->entries[i].seq,
+						     bytes_of_buf(&world->entries[i].plain)),
+				 ERR_OK);
+	assert_int_equal(writer->state.held_count, 0);
+	writer->merged = true;
+}
+
+static void start_world(struct world *world, uint64_t seed)
+{
+	*world = (struct world){.next_id = 1};
+	sim_random_init(&world->random, seed, 0);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		world->writers[i].incarnation = number_id(9, i + 1);
+		world->writers[i].lane = i;
+		world->writers[i].merged = true;
+		account_state_init(&world->writers[i].state, NULL);
+	}
+	for (unsigned i = 0; i < 60; i++) {
+		struct writer *writer = &world->writers[pick(world, WRITERS)];
+
+		if (pick(world, 4))
+			write_entry(world, writer);
+		else
+			merge_some(world, writer);
+	}
+}
+
+static void end_world(struct world *world)
+{
+	for (size_t i = 0; i < world->entry_count; i++)
+		buf_finish(&world->entries[i].plain);
+	for (unsigned i = 0; i < WRITERS; i++)
+		account_state_finish(&world->writers[i].state);
+}
+
+static void shuffle(struct world *world, size_t *order, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		order[i] = i % world->entry_count;
+	for (size_t i = count; i > 1; i--) {
+		size_t j = pick(world, (uint32_t)i), kept = order[i - 1];
+
+		order[i - 1] = order[j];
+		order[j] = kept;
+	}
+}
+
+/* Every entry at least once, some twice, in any order. */
+static void apply_shuffled(struct world *world, struct buf *text)
+{
+	size_t order[2 * ENTRIES_MAX], count = world->entry_count + pick(world, 30);
+	struct account_state state;
+
+	account_state_init(&state, NULL);
+	shuffle(world, order, count);
+	for (size_t i = 0; i < count; i++) {
+		const struct made_entry *entry = &world->entries[order[i]];
+
+		assert_int_equal(account_state_apply(&state, entry->incarnation, entry->seq,
+						     bytes_of_buf(&entry->plain)),
+				 ERR_OK);
+	}
+	dump(&state, text);
+	account_state_finish(&state);
+}
+
+/* Whether all orders give one state. */
+static bool converges(uint64_t seed, unsigned orders)
+{
+	struct world world;
+	struct buf first = {0}, other = {0};
+	bool same = true;
+
+	start_world(&world, seed);
+	apply_shuffled(&world, &first);
+	assert_non_null(strstr((const char *)first.data, "held 0"));
+	for (unsigned i = 0; i < orders && same; i++) {
+		apply_shuffled(&world, &other);
+		same = !strcmp((const char *)first.data, (const char *)other.data);
+		if (!same && !plant_is_on(PLANT_tombstone_forgotten))
+			print_error("seed %llu:\n%s\n%s\n", (unsigned long long)seed,
+				    (const char *)first.data, (const char *)other.data);
+	}
+	/* The writers, too, once they have seen it all. */
+	for (unsigned i = 0; i < WRITERS && same; i++) {
+		for (size_t j = 0; j < world.entry_count; j++)
+			assert_int_equal(account_state_apply(&world.writers[i].state,
+							     world.entries[j].incarnation,
+							     world.entries[j].seq,
+							     bytes_of_buf(&world.entries[j].plain)),
+					 ERR_OK);
+		dump(&world.writers[i].state, &other);
+		same = !strcmp((const char *)first.data, (const char *)other.data);
+	}
+	buf_finish(&first);
+	buf_finish(&other);
+	end_world(&world);
+	return same;
+}
+
+static void test_any_order(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 400; seed++)
+		assert_true(converges(seed, 5));
+}
+
+/* The oracle sees a state that forgets what was expunged. */
+static void test_planted_tombstone(void **state)
+{
+	unsigned found = 0;
+
+	(void)state;
+	plant_set(PLANT_tombstone_forgotten, true);
+	for (uint64_t seed = 1; seed <= 100; seed++)
+		found += !converges(seed, 3);
+	plant_set(PLANT_tombstone_forgotten, false);
+	assert_true(found > 0);
+}
+
+/* Remove wins, whichever comes first. */
+static void test_remove_wins(void **state)
+{
+	struct account_state one;
+	struct buf a = {0}, b = {0}, head = {0};
+	struct id128 left = number_id(9, 1), right = number_id(9, 2);
+	struct world world = {.life = 0};
+	struct operation add = {
+		.kind = OPERATION_ADD,
+		.folder = folder_id(0),
+		.add = {.id = number_id(2, 1), .uid = 1, .delivered = true},
+	};
+	struct uid_run run = {1, 1};
+	struct operation expunge = {.kind = OPERATION_EXPUNGE, .folder = folder_id(0), .runs = &run,
+				    .run_count = 1};
+
+	(void)state;
+	operation_head_encode(&(struct operation_head){.clock = 5}, &head);
+	buf_put_bytes(&a, bytes_of_buf(&head));
+	put_folder(&world, 0, &a);
+	operation_encode(&add, &a);
+	operation_encode(&expunge, &a);
+	buf_put_bytes(&b, bytes_of_buf(&head));
+	put_folder(&world, 0, &b);
+	add.add.uid = 70000;
+	operation_encode(&add, &b);
+	for (unsigned i = 0; i < 2; i++) {
+		account_state_init(&one, NULL);
+		assert_int_equal(account_state_apply(&one, i ? right : left, 1,
+						     bytes_of_buf(i ? &b : &a)),
+				 ERR_OK);
+		assert_int_equal(account_state_apply(&one, i ? left : right, 1,
+						     bytes_of_buf(i ? &a : &b)),
+				 ERR_OK);
+		assert_int_equal(account_state_folder(&one, folder_id(0))->messages.count, 0);
+		account_state_finish(&one);
+	}
+	buf_finish(&a);
+	buf_finish(&b);
+	buf_finish(&head);
+}
+
+/* Whatever bytes come: an error, and no harm. */
+static void test_damaged_entries(void **state)
+{
+	struct world world;
+	struct sim_random random;
+
+	(void)state;
+	start_world(&world, 77);
+	sim_random_init(&random, 5, 0);
+	for (unsigned i = 0; i < 4000; i++) {
+		const struct made_entry *entry =
+			&world.entries[sim_random_below(&random, world.entry_count)];
+		struct account_state one;
+		struct buf damaged = {0};
+
+		buf_put_bytes(&damaged, bytes_of_buf(&entry->plain));
+		damaged.data[sim_random_below(&random, damaged.size)] ^=
+			(uint8_t)(1u << sim_random_below(&random, 8));
+		if (!(i % 3))
+			damaged.size = sim_random_below(&random, damaged.size);
+		account_state_init(&one, NULL);
+		enum err err = account_state_apply(&one, entry->incarnation, 1,
+						   bytes_of_buf(&damaged));
+
+		assert_true(err == ERR_OK || err == ERR_CORRUPT || err == ERR_NEWER);
+		account_state_finish(&one);
+		buf_finish(&damaged);
+	}
+	end_world(&world);
+}
+
+/* Every allocation fails once: an error, no leak. */
+static void test_out_of_memory(void **state)
+{
+	struct world world;
+
+	(void)state;
+	start_world(&world, 3);
+	for (uint64_t i = 0;; i++) {
+		struct account_state one;
+		enum err err = ERR_OK;
+
+		account_state_init(&one, NULL);
+		memory_fail_after(i);
+		for (size_t j = 0; j < world.entry_count && !err; j++)
+			err = account_state_apply(&one, world.entries[j].incarnation,
+						  world.entries[j].seq,
+						  bytes_of_buf(&world.entries[j].plain));
+		memory_fail_after(UINT64_MAX);
+		account_state_finish(&one);
+		if (!err)
+			break;
+		assert_int_equal(err, ERR_NOMEM);
+	}
+	end_world(&world);
+}
+
+/* ---- lanes ---- */
+
+static void test_lanes(void **state)
+{
+	struct uid_range range;
+	uint32_t above = 0;
+
+	(void)state;
+	assert_int_equal(uid_lane(1), 0);
+	assert_int_equal(uid_lane(UID_LANE_0_SIZE), 0);
+	assert_int_equal(uid_lane(UID_LANE_0_SIZE + 1), 1);
+	assert_int_equal(uid_lane(UID_SUPERBLOCK_SIZE), UID_LANES - 1);
+	assert_int_equal(uid_lane(UID_SUPERBLOCK_SIZE + 1), 0);
+	assert_true(uid_reserve(0, 0, 1024, &range));
+	assert_int_equal(range.first, 1);
+	assert_int_equal(range.last, 1024);
+	/* Cut at the end of the block. */
+	assert_true(uid_reserve(UID_LANE_0_SIZE - 10, 0, 1024, &range));
+	assert_int_equal(range.first, UID_LANE_0_SIZE - 9);
+	assert_int_equal(range.last, UID_LANE_0_SIZE);
+	assert_true(uid_reserve(UID_LANE_0_SIZE, 0, 1024, &range));
+	assert_int_equal(range.first, UID_SUPERBLOCK_SIZE + 1);
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned lane = i % UID_LANES;
+
+		assert_true(uid_reserve(above, lane, 1 + i % 700, &range));
+		assert_true(range.first > above && range.first <= range.last);
+		assert_int_equal(uid_lane(range.first), lane);
+		assert_int_equal(uid_lane(range.last), lane);
+		above = i % 3 ? range.last : range.first;
+	}
+	assert_false(uid_reserve(UINT32_MAX - 1, 0, 1, &range));
+	assert_false(uid_reserve(UINT32_MAX - 1, 7, 1024, &range));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_any_order),	 cmocka_unit_test(test_planted_tombstone),
+		cmocka_unit_test(test_remove_wins),	 cmocka_unit_test(test_damaged_entries),
+		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lanes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
