@@ -139,6 +139,7 @@ static void put_reply(struct imap_session *session, const struct imap_command *c
 
 	if (reply->result == IMAP_BAD)
 		session->server->bad_commands++;
+	session->bad_streak = reply->result == IMAP_BAD ? session->bad_streak + 1 : 0;
 	buf_put_bytes(&session->out, command->tag);
 	buf_printf(&session->out, " %s ", words[reply->result]);
 	if (reply->code != NULL)

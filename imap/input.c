@@ -7,6 +7,8 @@
 #define ANONYMOUS_COMMAND_MAX 8192u
 /* A literal that is dropped rather than stored may take so much of the line. */
 #define DROP_MAX (256u << 20)
+/* Of a line that is dropped so much is kept: "~{18446744073709551615+}" and a line end. */
+#define LINE_TAIL 32u
 #define ARENA_LIMIT (32u << 20)
 #define LITERALS_MAX 4096u
 
@@ -39,44 +41,17 @@ enum err imap_read_line(struct imap_session *session, size_t limit, uint64_t dea
 	return err;
 }
 
-enum err imap_skip(struct imap_session *session, uint64_t size)
+/* A literal that stalls is given up sooner than a client that thinks. */
+static uint64_t literal_deadline(const struct imap_session *session)
 {
-	while (size != 0) {
-		struct bytes input = stream_input(session->stream);
-		enum err err;
-
-		if (input.size == 0) {
-			session->active_ms = env_now_ms(session->server->env);
-			err = stream_fill(session->stream, imap_deadline(session));
-			if (err != ERR_OK)
-				return err;
-			continue;
-		}
-		if (input.size > size)
-			input.size = (size_t)size;
-		stream_consume(session->stream, input.size);
-		size -= input.size;
-	}
-	return ERR_OK;
+	return session->state == IMAP_GREETED
+		       ? imap_deadline(session)
+		       : env_now_ms(session->server->env) + session->server->literal_timeout_ms;
 }
 
-/* The rest of a line that is too long. */
-static enum err skip_line(struct imap_session *session)
+enum err imap_fill_literal(struct imap_session *session)
 {
-	for (;;) {
-		struct bytes input = stream_input(session->stream);
-		const uint8_t *lf = input.size != 0 ? memchr(input.data, '\n', input.size) : NULL;
-		enum err err;
-
-		if (lf != NULL) {
-			stream_consume(session->stream, (size_t)(lf - input.data) + 1);
-			return ERR_OK;
-		}
-		stream_consume(session->stream, input.size);
-		err = stream_fill(session->stream, imap_deadline(session));
-		if (err != ERR_OK)
-			return err;
-	}
+	return stream_fill(session->stream, literal_deadline(session));
 }
 
 /* "{123}", "{123+}", "~{123}" at the end of a line; *line loses it. */
@@ -104,6 +79,97 @@ static bool take_literal_mark(struct bytes *line, uint64_t *size, bool *synchron
 	line->size = *binary ? at - 1 : at;
 	*size = value;
 	return true;
+}
+
+/* ---- what is not wanted ---- */
+
+static enum err drop_literal(struct imap_session *session, uint64_t size)
+{
+	if (size > DROP_MAX) {
+		imap_untagged(session, "BYE [TOOBIG] Literal is too large");
+		imap_flush(session, true);
+		return ERR_LIMIT;
+	}
+	while (size != 0) {
+		struct bytes input = stream_input(session->stream);
+		enum err err;
+
+		if (input.size == 0) {
+			err = imap_fill_literal(session);
+			if (err != ERR_OK)
+				return err;
+			continue;
+		}
+		if (input.size > size)
+			input.size = (size_t)size;
+		stream_consume(session->stream, input.size);
+		size -= input.size;
+	}
+	return ERR_OK;
+}
+
+/* A line of any length; `tail` gets its end, where a literal would be announced. */
+static enum err drop_line(struct imap_session *session, uint8_t tail[LINE_TAIL], size_t *tail_size)
+{
+	*tail_size = 0;
+	for (;;) {
+		struct bytes input = stream_input(session->stream), end;
+		const uint8_t *lf = input.size != 0 ? memchr(input.data, '\n', input.size) : NULL;
+		enum err err;
+
+		if (lf != NULL)
+			input.size = (size_t)(lf - input.data) + 1;
+		end = input.size > LINE_TAIL
+			      ? bytes_slice(input, input.size - LINE_TAIL, LINE_TAIL)
+			      : input;
+		if (*tail_size + end.size > LINE_TAIL) {
+			size_t over = *tail_size + end.size - LINE_TAIL;
+
+			memmove(tail, tail + over, *tail_size - over);
+			*tail_size -= over;
+		}
+		if (end.size != 0)
+			memcpy(tail + *tail_size, end.data, end.size);
+		*tail_size += end.size;
+		stream_consume(session->stream, input.size);
+		if (lf != NULL)
+			return ERR_OK;
+		err = stream_fill(session->stream, imap_deadline(session));
+		if (err != ERR_OK)
+			return err;
+	}
+}
+
+enum err imap_drop_command(struct imap_session *session, struct bytes line)
+{
+	uint8_t tail[LINE_TAIL];
+	size_t tail_size;
+	bool synchronising, binary;
+	uint64_t size;
+
+	while (take_literal_mark(&line, &size, &synchronising, &binary) && !synchronising) {
+		enum err err = drop_literal(session, size);
+
+		if (err == ERR_OK)
+			err = drop_line(session, tail, &tail_size);
+		if (err != ERR_OK)
+			return err;
+		line = without_line_end(bytes_make(tail, tail_size));
+	}
+	return ERR_OK;
+}
+
+enum err imap_drop_from_literal(struct imap_session *session, uint64_t size)
+{
+	uint8_t tail[LINE_TAIL];
+	size_t tail_size;
+	enum err err = drop_literal(session, size);
+
+	if (err == ERR_OK)
+		err = drop_line(session, tail, &tail_size);
+	return err != ERR_OK ? err
+			     : imap_drop_command(session,
+						 without_line_end(bytes_make(tail, tail_size)));
 }
 
 /* ---- tag and name ---- */
@@ -177,6 +243,7 @@ enum err imap_accept_literal(struct imap_session *session, struct imap_command *
 static enum err refuse(struct imap_session *session, struct imap_command *command, const char *why)
 {
 	session->server->bad_commands++;
+	session->bad_streak++;
 	if (command->tag.size != 0)
 		buf_put_bytes(&session->out, command->tag);
 	else
@@ -189,19 +256,11 @@ static enum err refuse(struct imap_session *session, struct imap_command *comman
 static enum err refuse_literal(struct imap_session *session, struct imap_command *command,
 			       const char *why)
 {
-	if (!command->literal_synchronising) {
-		enum err err = ERR_LIMIT;
+	enum err err = ERR_OK;
 
-		if (command->literal_size <= DROP_MAX)
-			err = imap_skip(session, command->literal_size);
-		if (err == ERR_LIMIT)
-			imap_untagged(session, "BYE Literal is too large");
-		if (err == ERR_OK)
-			err = skip_line(session);
-		if (err != ERR_OK)
-			return err;
-	}
-	return refuse(session, command, why);
+	if (!command->literal_synchronising)
+		err = imap_drop_from_literal(session, command->literal_size);
+	return err != ERR_OK ? err : refuse(session, command, why);
 }
 
 static enum err read_literal(struct imap_session *session, struct imap_command *command,
@@ -218,10 +277,9 @@ static enum err read_literal(struct imap_session *session, struct imap_command *
 		struct bytes input = stream_input(session->stream);
 
 		if (input.size == 0) {
-			err = stream_fill(session->stream, imap_deadline(session));
+			err = imap_fill_literal(session);
 			if (err != ERR_OK)
 				return err;
-			session->active_ms = env_now_ms(session->server->env);
 			continue;
 		}
 		input = bytes_slice(input, 0, size);
@@ -278,7 +336,7 @@ static enum err read_part(struct imap_session *session, struct imap_command *com
 
 	err = imap_read_line(session, IMAP_LINE_MAX, imap_deadline(session), &line);
 	if (err == ERR_LIMIT) {
-		err = skip_line(session);
+		err = imap_drop_from_literal(session, 0);
 		return err != ERR_OK ? err : refuse(session, command, "BAD Line is too long");
 	}
 	if (err != ERR_OK)

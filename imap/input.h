@@ -26,8 +26,16 @@ WAITS MUST_USE enum err imap_accept_literal(struct imap_session *session,
 /* One line after a continuation request (AUTHENTICATE, IDLE), without its line end. */
 WAITS MUST_USE enum err imap_read_line(struct imap_session *session, size_t limit,
 				       uint64_t deadline_ms, struct bytes *line);
-/* Reads `size` octets and drops them. */
-WAITS MUST_USE enum err imap_skip(struct imap_session *session, uint64_t size);
+/* More input within a literal. */
+WAITS MUST_USE enum err imap_fill_literal(struct imap_session *session);
+/*
+ * Drops the rest of a command that is refused: the literals that are on their way without having
+ * been asked for, and the lines between them, so that none of it is taken for a command. `line` is
+ * the last line read, without its end. ERR_LIMIT: too much, BYE was said.
+ */
+WAITS MUST_USE enum err imap_drop_command(struct imap_session *session, struct bytes line);
+/* The same from within a literal of which `size` octets are still to come. */
+WAITS MUST_USE enum err imap_drop_from_literal(struct imap_session *session, uint64_t size);
 /* When the client must have said the next thing. */
 uint64_t imap_deadline(const struct imap_session *session);
 

@@ -170,8 +170,9 @@ static struct bytes take_literal(struct imap_parser *parser)
 	struct bytes text = bytes_slice(parser->text, literal->offset, literal->size);
 
 	parser->offset += literal->size;
-	if (!literal->binary && !parser->nul_allowed && text.size != 0 &&
-	    memchr(text.data, '\0', text.size) != NULL)
+	if (literal->binary)
+		imap_fail(parser, "A binary literal is not allowed here");
+	if (text.size != 0 && memchr(text.data, '\0', text.size) != NULL)
 		imap_fail(parser, "NUL in a literal");
 	return text.data != NULL ? text : bytes_string("");
 }

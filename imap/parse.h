@@ -31,7 +31,6 @@ struct imap_parser {
 	size_t literal_count, next_literal;
 	size_t offset;
 	struct arena *arena;
-	bool nul_allowed;
 	const char *error; /* NULL, or what is wrong, for "BAD ..." */
 };
 

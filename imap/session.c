@@ -16,6 +16,7 @@ void imap_server_init(struct imap_server *server)
 	*server = (struct imap_server){.append_limit = 64u << 20,
 				       .idle_timeout_ms = 30 * 60 * 1000,
 				       .login_timeout_ms = 60 * 1000,
+				       .literal_timeout_ms = 3 * 60 * 1000,
 				       .keepalive_ms = 2 * 60 * 1000,
 				       .login_attempts_max = 5};
 }
@@ -145,6 +146,11 @@ static enum err serve_command(struct imap_session *session)
 		session->command = NULL;
 	}
 	imap_command_finish(&command);
+	if (session->bad_streak >= IMAP_BAD_MAX && !session->over) {
+		imap_untagged(session, "BYE Too many errors");
+		imap_flush(session, true);
+		session->over = true;
+	}
 	return err == ERR_INVALID ? ERR_OK : err;
 }
 
@@ -172,6 +178,12 @@ static void run(void *argument)
 	session->parked = false;
 	while (err == ERR_OK && !session->over) {
 		if (stream_input(session->stream).size == 0) {
+			/* What changed while the last changes were sent calls nobody back. */
+			if (session->idling && session->view != NULL && view_stale(session->view)) {
+				session->pushed = true;
+				serve_idle(session);
+				continue;
+			}
 			park(session);
 			return;
 		}

@@ -24,6 +24,7 @@
 #define IMAP_COMMAND_MAX (256u * 1024)    /* lines and literals of a command, but APPEND's message */
 #define IMAP_TAG_MAX 63u
 #define IMAP_OUT_FLUSH (32u * 1024)
+#define IMAP_BAD_MAX 50u                  /* in a row: whoever that is speaks no IMAP */
 
 enum imap_state { IMAP_GREETED = 1, IMAP_AUTHENTICATED = 2, IMAP_SELECTED = 4, IMAP_LOGOUT = 8 };
 
@@ -37,6 +38,7 @@ struct imap_server {
 	uint64_t append_limit;         /* octets of a message, default 64 MiB */
 	uint64_t idle_timeout_ms;      /* 30 min authenticated (RFC 3501, 5.4), before login 60 s */
 	uint64_t login_timeout_ms;
+	uint64_t literal_timeout_ms;   /* a literal that stalls, 3 min */
 	uint64_t keepalive_ms;         /* "* OK Still here" in IDLE, 2 min */
 	unsigned login_attempts_max;   /* on one connection, 5 */
 	uint64_t sessions, commands, bad_commands; /* counted */
@@ -55,6 +57,7 @@ struct imap_session {
 	struct mailbox *mailbox;       /* from authentication on */
 	struct view *view;             /* while selected */
 	unsigned failed_logins;
+	unsigned bad_streak;           /* BAD replies one after another */
 	size_t keywords_announced;     /* keywords of the folder in the last untagged FLAGS */
 	bool idling;                   /* in IDLE: its tag is kept in idle_tag */
 	bool parked;                   /* no task runs */
@@ -103,7 +106,7 @@ struct imap_reply imap_reply_unresolved(enum err err);
 /* BAD with the parser's error. */
 struct imap_reply imap_reply_syntax(const struct imap_parser *parser);
 
-/* One per command, in a file of its own below imap/cmd/, listed in imap/command.c's table. */
+/* One per command, in a file of its own below imap/cmd/, listed in imap/dispatch.c's table. */
 typedef WAITS struct imap_reply imap_handler(struct imap_session *session,
 					     struct imap_command *command);
 

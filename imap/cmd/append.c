@@ -2,8 +2,6 @@
 /* APPEND (RFC 3501, 6.3.11; APPENDUID of RFC 4315): the message streams from the connection into the store. */
 #include "imap/input.h"
 
-#define FILL_MS (3u * 60 * 1000)
-
 struct message_options {
 	struct bytes mailbox;
 	struct imap_flags flags;
@@ -33,15 +31,8 @@ static void parse_options(struct imap_session *session, struct imap_parser *pars
 static struct imap_reply refuse(struct imap_session *session, struct imap_command *command,
 				struct imap_reply reply)
 {
-	struct bytes line;
-	enum err err;
-
-	if (command->literal_synchronising)
-		return reply;
-	err = imap_skip(session, command->literal_size);
-	if (err == ERR_OK)
-		err = imap_read_line(session, IMAP_LINE_MAX, imap_deadline(session), &line);
-	if (err != ERR_OK)
+	if (!command->literal_synchronising &&
+	    imap_drop_from_literal(session, command->literal_size) != ERR_OK)
 		session->over = true;
 	return reply;
 }
@@ -56,8 +47,7 @@ static enum err transfer(struct imap_session *session, struct appending *appendi
 		enum err err;
 
 		if (input.size == 0) {
-			err = stream_fill(session->stream,
-					  env_now_ms(session->server->env) + FILL_MS);
+			err = imap_fill_literal(session);
 			if (err != ERR_OK)
 				return err;
 			continue;
@@ -121,6 +111,7 @@ struct imap_reply imap_cmd_append(struct imap_session *session, struct imap_comm
 		session->over = true;
 		reply = (struct imap_reply){.result = IMAP_NO_REPLY};
 	} else if (rest.size != 0) {
+		session->over = imap_drop_command(session, rest) != ERR_OK;
 		reply = imap_reply_bad("Unexpected text behind the message");
 	} else {
 		reply = stored != ERR_OK ? imap_reply_error(stored)
