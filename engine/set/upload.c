@@ -5,7 +5,10 @@
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
 
-/* Pieces of one upload that are under way at a time; the one being filled comes on top of one. */
+/*
+ * A piece is put only so far ahead of the oldest that is not acknowledged, which bounds memory and
+ * what has to be remembered of those acknowledged out of order. The one being filled comes on top.
+ */
 #define PIECES_IN_FLIGHT 2u
 
 struct piece {
@@ -20,8 +23,7 @@ struct blob_upload {
 	uint64_t number;
 	struct buf filling;
 	struct piece *pieces; /* under way */
-	unsigned in_flight;
-	uint32_t next_piece;  /* to be put */
+	uint32_t next_piece;  /* to be put; at most PIECES_IN_FLIGHT beyond `recorded` */
 	uint32_t recorded;    /* pieces that are in the extents */
 	uint64_t sets[PIECES_IN_FLIGHT]; /* where acknowledged ones are, until it is their turn */
 	bool acknowledged[PIECES_IN_FLIGHT];
@@ -56,6 +58,7 @@ static void note_acknowledged(struct blob_upload *upload, uint32_t piece, uint64
 {
 	size_t slot = piece % PIECES_IN_FLIGHT;
 
+	ASSERT(piece - upload->recorded < PIECES_IN_FLIGHT && !upload->acknowledged[slot]);
 	upload->sets[slot] = set;
 	upload->acknowledged[slot] = true;
 	for (slot = upload->recorded % PIECES_IN_FLIGHT; upload->acknowledged[slot];
@@ -84,7 +87,6 @@ static void unlink_piece(struct blob_upload *upload, struct piece *piece)
 	while (*link != piece)
 		link = &(*link)->next;
 	*link = piece->next;
-	upload->in_flight--;
 }
 
 static void piece_done(struct put *put, enum err err)
@@ -158,15 +160,14 @@ static enum err put_piece(struct blob_upload *upload, bool last)
 	upload->next_piece++;
 	piece->next = upload->pieces;
 	upload->pieces = piece;
-	upload->in_flight++;
 	writer_put(upload->blobs, &piece->put);
 	return upload->err;
 }
 
-/* Until at most `left` pieces are under way. */
+/* Until all pieces but the last `left` are acknowledged. */
 static WAITS enum err wait_for_pieces(struct blob_upload *upload, unsigned left)
 {
-	while (upload->err == ERR_OK && upload->in_flight > left) {
+	while (upload->err == ERR_OK && upload->next_piece - upload->recorded > left) {
 		enum err err = cond_wait(&upload->changed, TASK_FOREVER);
 
 		if (err != ERR_OK)

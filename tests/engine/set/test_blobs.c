@@ -285,6 +285,32 @@ static void test_a_slow_disk_delays_nobody(void **state)
 	run(30, 3, slow_disk);
 }
 
+/*
+ * Pieces are acknowledged out of order when one disk lags and the next set spreads its columns
+ * over the disks in another way: the reference names each where it is all the same.
+ */
+static WAITS void put_large_beside_a_slow_disk(void *argument)
+{
+	(void)argument;
+	fixture.options.column_size = 1536 << 10;
+	fixture.options.hedge_ms = 60000;
+	open_fresh();
+	for (size_t i = 0; i < 3; i++) {
+		fixture.disks[i]->slow_factor = 200;
+		assert_int_equal(blobs_fixture_put(&fixture, 12 << 20, 0), ERR_OK);
+		fixture.disks[i]->slow_factor = 1;
+		blobs_fixture_check(&fixture);
+	}
+	blobs_fixture_close(&fixture);
+}
+
+static void test_large_blobs_beside_a_slow_disk(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 32; seed < 36; seed++)
+		run(seed, 3, put_large_beside_a_slow_disk);
+}
+
 /* ---- damage ---- */
 
 /* Flips one bit of every file in a volume's columns, so far behind its header or before its end. */
@@ -408,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_lose_a_volume),
 		cmocka_unit_test(test_lose_two_of_six),
 		cmocka_unit_test(test_a_slow_disk_delays_nobody),
+		cmocka_unit_test(test_large_blobs_beside_a_slow_disk),
 		cmocka_unit_test(test_rot_on_one_volume),
 		cmocka_unit_test(test_every_allocation_may_fail),
 	};
