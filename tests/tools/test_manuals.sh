@@ -13,7 +13,7 @@ man -l -P cat "$manuals/aeroctl.1" | col -b >"$scratch/aeroctl.txt"
 
 new_store
 for key in $(sed -n 's/^\([a-z-]*\) = .*/\1/p' "$config") starttls-on-network recipient-limit; do
-	check "aerostore.conf(5) has $key" grep -qE "^ +$key " "$scratch/conf.txt"
+	check "aerostore.conf(5) has $key" grep -qE "^ +$key( |\$)" "$scratch/conf.txt"
 done
 "$build/aeroctl" --help | sed -n 's/^  \([a-z][a-z -]*[a-z]\).*  .*/\1/p' | sort -u >"$scratch/commands"
 check "aeroctl names its commands" grep -q '^account create$' "$scratch/commands"
