@@ -222,7 +222,7 @@ static WAITS enum err seal_and_upload(struct blob_sealer *sealer,
 	return err;
 }
 
-static void block_encode(const struct summary_item *items, size_t count, struct buf *out)
+void summaries_block_encode(const struct summary_item *items, size_t count, struct buf *out)
 {
 	buf_put_u8(out, BLOCK_VERSION);
 	buf_put_varint(out, count);
@@ -243,7 +243,7 @@ enum err summaries_write_block(struct summaries *summaries, const struct key *di
 	struct buf plain = {0};
 	enum err err;
 
-	block_encode(items, count, &plain);
+	summaries_block_encode(items, count, &plain);
 	err = plain.err;
 	if (!err)
 		err = blob_sealer_create(summaries->env, &name, &sealer);

@@ -70,6 +70,8 @@ struct summary_item {
 	struct bytes encoded;
 };
 
+/* A block's plaintext (docs/format.md "Cache block"). */
+void summaries_block_encode(const struct summary_item *items, size_t count, struct buf *out);
 /* Writes a block, durable on return, under a fresh key wrapped by `directory`. */
 WAITS MUST_USE enum err summaries_write_block(struct summaries *summaries,
 					      const struct key *directory,

@@ -151,7 +151,7 @@ static void assert_digest(const struct buf *buf, const char *expected)
 }
 #endif
 
-/* Digests of what an independent program makes of docs/format-crypto.md (Python, PyCryptodome). */
+/* Digests of what an independent program makes of docs/format.md (Python, PyCryptodome). */
 static void test_known_answers(void **state)
 {
 	struct sealed sealed;

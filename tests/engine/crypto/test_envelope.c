@@ -53,7 +53,7 @@ static enum err open_one(struct envelope_opener *opener, struct bytes envelope, 
 	return envelope_open(opener, account, use, bytes_string("associated"), envelope, out);
 }
 
-/* From an independent program (Python, PyCryptodome, PyNaCl) that follows docs/format-crypto.md. */
+/* From an independent program (Python, PyCryptodome, PyNaCl) that follows docs/format.md. */
 static void test_known_answer(void **state)
 {
 	struct envelope_sender *sender = a_sender(8);
