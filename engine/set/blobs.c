@@ -84,8 +84,9 @@ static WAITS enum err load_directory(struct blobs *blobs)
 	/* Without the journal the headers will do; with it they fill what it has not yet got. */
 	if (err == ERR_UNAVAILABLE)
 		err = ERR_OK;
-	for (size_t i = 0; err == ERR_OK && i < blobs->member_count; i++)
-		err = learn_volume(blobs, volume_id(blobs->options.volumes[i]));
+	for (size_t i = 0; err == ERR_OK && i < blobs->options.volume_count; i++)
+		if (volume_state(blobs->options.volumes[i]) != VOLUME_FAILED)
+			err = learn_volume(blobs, volume_id(blobs->options.volumes[i]));
 	return err;
 }
 
@@ -107,14 +108,19 @@ static WAITS enum err open_members(struct blobs *blobs)
 	if (blobs->members == NULL)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < count; i++) {
-		enum err err = member_open(blobs->options.volumes[i], blobs->wire,
-					   &blobs->members[i]);
+		struct volume *volume = blobs->options.volumes[i];
+		enum err err = member_open(volume, blobs->wire,
+					   &blobs->members[blobs->member_count]);
 
-		if (err != ERR_OK)
+		/* One disk's trouble is what the others are for. */
+		if (err == ERR_IO || err == ERR_CORRUPT || err == ERR_NOTFOUND)
+			volume_fail(volume, err);
+		else if (err != ERR_OK)
 			return err;
-		blobs->member_count++;
+		else
+			blobs->member_count++;
 	}
-	return ERR_OK;
+	return blobs->member_count != 0 ? ERR_OK : ERR_UNAVAILABLE;
 }
 
 static WAITS void destroy(struct blobs *blobs)

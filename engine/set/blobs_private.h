@@ -175,13 +175,17 @@ struct finish {
 	struct id128 volumes[PROFILE_MEMBER_MAX], tags[PROFILE_MEMBER_MAX];
 	struct set_answer answers[PROFILE_MEMBER_MAX];
 	struct column_header header; /* of any member that answered */
-	unsigned answered, absent;   /* absent: answers, but has no column of this set */
+	/* absent: answers, but has no column of this set; or removed it, as the directory says */
+	unsigned answered, absent;
+	bool all_placed; /* a column without a volume is one that was removed */
 };
 
 /* ERR_NOTFOUND: the directory knows nothing to finish. */
 MUST_USE enum err finish_load(struct blobs *blobs, uint64_t set, struct finish *out);
 /* SET_ASK or SET_FENCE to every member. */
 WAITS MUST_USE enum err finish_ask(struct finish *finish, enum set_operation operation);
+/* Nobody is silent: what nobody has is nowhere. */
+bool finish_all_known(const struct finish *finish);
 /* Votes, certificate, publication. ERR_STALE: not unanimous. */
 WAITS MUST_USE enum err finish_seal(struct finish *finish,
 				    const struct set_descriptor *descriptor);

@@ -312,7 +312,7 @@ static bool is_covered(const struct finish *finish)
 	for (unsigned i = 0; i < profile_members(finish->profile); i++)
 		if (finish->answers[i].sealed)
 			return false;
-	return finish->answered >= finish->profile.k;
+	return finish->answered >= finish->profile.k || finish_all_known(finish);
 }
 
 enum err evacuate_set(struct finish *finish)

@@ -29,6 +29,10 @@ enum err finish_load(struct blobs *blobs, uint64_t set, struct finish *out)
 			       .uuid = record->birth.uuid,
 			       .profile = record->birth.profile};
 	set_members(record, out->volumes, out->tags);
+	/* A set that is not sealed has one placement a member, ever. */
+	out->all_placed = record->seals.count == 0 &&
+			  record->placements.count + record->removed.count ==
+				  profile_members(out->profile);
 	return ERR_OK;
 }
 
@@ -51,7 +55,8 @@ enum err finish_ask(struct finish *finish, enum set_operation operation)
 		enum err err = calls[i].wire.err;
 
 		finish->answers[i] = (struct set_answer){0};
-		finish->absent += err == ERR_NOTFOUND;
+		finish->absent += id128_is_zero(finish->volumes[i]) ? finish->all_placed
+								    : err == ERR_NOTFOUND;
 		if (err != ERR_OK || !calls[i].answer.answered)
 			continue;
 		finish->answers[i] = calls[i].answer;
@@ -60,6 +65,11 @@ enum err finish_ask(struct finish *finish, enum set_operation operation)
 	}
 	memory_free(calls);
 	return task_canceled() ? ERR_CANCELED : ERR_OK;
+}
+
+bool finish_all_known(const struct finish *finish)
+{
+	return finish->answered + finish->absent >= profile_members(finish->profile);
 }
 
 /* ---- sealing ---- */
@@ -255,6 +265,9 @@ static WAITS enum err follow_plan(struct finish *finish)
 	/* One that evacuation was still filling when it was cut off: what it copies is where it was. */
 	if (plan != SET_PLAN_CERTIFY && finish->answered > 0 && finish->header.born_sealed)
 		plan = SET_PLAN_REMOVE;
+	/* One that lost its last records while a member was away: the rest is long removed. */
+	if (plan == SET_PLAN_WAIT && finish->answered > 0 && finish_all_known(finish))
+		plan = SET_PLAN_EVACUATE;
 	switch (plan) {
 	case SET_PLAN_CERTIFY:
 		err = finish_certify(finish);
@@ -286,7 +299,7 @@ static WAITS enum err follow_plan(struct finish *finish)
 /* Every member answers, and those that have a column at all have an empty one. */
 static bool was_never_written(const struct finish *finish)
 {
-	if (finish->answered + finish->absent < profile_members(finish->profile))
+	if (!finish_all_known(finish))
 		return false;
 	for (unsigned i = 0; i < profile_members(finish->profile); i++)
 		for (unsigned j = 0; j < finish->profile.k; j++)

@@ -268,6 +268,9 @@ enum err member_scan(struct member *member)
 			continue;
 		column_name(set, index, kind, path);
 		err = open_column(member, path, kind);
+		/* Once more: not every error comes from damage. */
+		if (err == ERR_IO)
+			err = open_column(member, path, kind);
 		/* One unreadable file is its own set's trouble, which the other members mend. */
 		if (err == ERR_CORRUPT || err == ERR_NEWER || err == ERR_TORN) {
 			env_log(sched_env(member->sched),

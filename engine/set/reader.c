@@ -483,6 +483,15 @@ static const struct blob_extent *extent_of(const struct blob_ref *ref, uint32_t 
 	return NULL;
 }
 
+/* Absence is never loss: one that is away may have it. */
+static bool someone_is_away(const struct blobs *blobs)
+{
+	for (size_t i = 0; i < blobs->options.layout->volume_count; i++)
+		if (blobs->options.layout->volumes[i].failed)
+			return true;
+	return false;
+}
+
 enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset, uint64_t size,
 		   struct buf *out)
 {
@@ -505,7 +514,7 @@ enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t off
 		err = append_piece(blobs, ref, extent->set, piece, offset, piece_end, out);
 		offset = piece_end;
 	}
-	return err;
+	return err == ERR_NOTFOUND && someone_is_away(blobs) ? ERR_UNAVAILABLE : err;
 }
 
 uint64_t blob_read_count(const struct blobs *blobs)

@@ -28,9 +28,22 @@ static bool has_unfinished_member(const struct blobs *blobs, const struct direct
 	return false;
 }
 
+/* What is left of it lies on volumes that are away: it goes on when one of them comes. */
+static bool is_away(const struct blobs *blobs, const struct directory_record *record)
+{
+	for (uint32_t i = 0; i < record->placements.count; i++) {
+		struct directory_placement placement;
+
+		directory_get_placement(record, i, &placement);
+		if (is_live(blobs, placement.volume))
+			return false;
+	}
+	return true;
+}
+
 static bool is_finished(const struct blobs *blobs, const struct directory_record *record)
 {
-	if (!record->born || record->placements.count == 0 ||
+	if (!record->born || is_away(blobs, record) ||
 	    !id128_equal(record->birth.node, blobs->options.node))
 		return true;
 	if (record->seals.count == 0 && record->successors.count == 0)
