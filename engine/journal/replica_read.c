@@ -161,6 +161,10 @@ static WAITS enum err read_run(struct read_job *job, size_t from, size_t count, 
 		return run->err;
 	err = io_read_exact(log_file(segment->log), LOG_HEADER_SIZE + first->location.offset, at,
 			    (size_t)size);
+	/* Once more: what is damaged is forgotten here, and not every error comes from damage. */
+	if (err == ERR_IO)
+		err = io_read_exact(log_file(segment->log),
+				    LOG_HEADER_SIZE + first->location.offset, at, (size_t)size);
 	if (err == ERR_CANCELED)
 		return err;
 	for (size_t i = 0; i < count; i++) {
