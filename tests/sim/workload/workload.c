@@ -3,24 +3,14 @@
 
 #include "engine/base/assert.h"
 #include "tests/sim/allocate.h"
+#include "tests/sim/lives.h"
 #include "tests/sim/workload/message.h"
 
 #define WORKLOAD_STREAM 500
-/* How often the world looks after its nodes. */
-#define TURN_MS 5
-/* Virtual time in which halted nodes come back and reading ends. */
-#define SETTLE_LIMIT_MS 600000
-
 struct device {
 	uint32_t account;
 	struct poller poller;
 	bool busy;
-};
-
-enum node_phase {
-	NODE_UP,
-	NODE_STOPPING, /* halted; `stop` is running, or has run */
-	NODE_GONE,     /* nothing is left of its last life, and no other follows */
 };
 
 struct workload {
@@ -33,11 +23,9 @@ struct workload {
 	struct mail_ledger mails;
 	struct uid_ledger uids;
 	struct device *devices;
-	enum node_phase phases[SIM_NODE_LIMIT];
-	bool serving[SIM_NODE_LIMIT];
-	bool ended;		    /* no node is started again */
+	struct lives lives;
 	struct listing *references; /* of each account, as the first node read it at rest */
-	size_t reads_left;
+	bool read;
 };
 
 /* One thing that somebody does at one node. */
@@ -200,68 +188,6 @@ static void visit(void *argument)
 
 /* ---- nodes ---- */
 
-static void start_system(void *argument)
-{
-	struct step *step = argument;
-	struct workload *workload = step->workload;
-	enum err err = workload->target->start(workload->system, step->node);
-
-	if (err == ERR_OK)
-		workload->serving[step->node->number] = true;
-	else if (err != ERR_CANCELED)
-		sim_fail(workload->sim, "node %zu does not start: %s", step->node->number,
-			 err_name(err));
-	step_end(step);
-}
-
-static void stop_system(void *argument)
-{
-	struct step *step = argument;
-
-	step->workload->target->stop(step->workload->system, step->node);
-	step_end(step);
-}
-
-/* Brings a halted node forward: its tasks unwound, its system stopped, a new life. */
-static void revive(struct workload *workload, struct sim_node *node)
-{
-	enum node_phase *phase = &workload->phases[node->number];
-
-	workload->serving[node->number] = false;
-	if (*phase == NODE_GONE || !sim_is_at_rest(node))
-		return;
-	if (*phase == NODE_UP) {
-		*phase = NODE_STOPPING;
-		spawn_step(workload, "stop", node, NULL, stop_system);
-		return;
-	}
-	sim_end_tasks(node);
-	*phase = NODE_GONE;
-	if (workload->ended)
-		return;
-	if (!sim_is_unwound(node)) {
-		sim_fail(workload->sim, "node %zu left files or indexes open", node->number);
-		return;
-	}
-	sim_restart(node);
-	*phase = NODE_UP;
-	workload->counters.restarts++;
-	spawn_step(workload, "start", node, NULL, start_system);
-}
-
-static enum err turn(struct workload *workload)
-{
-	enum err err = sim_run_for(workload->sim, TURN_MS);
-
-	for (size_t i = 0; i < workload->sim->node_count && err == ERR_OK; i++) {
-		struct sim_node *node = workload->sim->nodes[i];
-
-		if (!sim_is_running(node))
-			revive(workload, node);
-	}
-	return err;
-}
-
 static void halt_some_node(struct workload *workload)
 {
 	struct sim_node *node =
@@ -285,7 +211,7 @@ static void act(struct workload *workload)
 		&workload->devices[random_below(workload, workload->options.device_count)];
 
 	halt_some_node(workload);
-	if (!workload->serving[number] || !sim_is_running(node))
+	if (!lives_serves(&workload->lives, node))
 		return;
 	if (random_below(workload, 2) == 0)
 		spawn_step(workload, "deliver", node, NULL, deliver);
@@ -349,7 +275,7 @@ static void read_all(void *argument)
 
 	for (uint32_t i = 0; i < workload->options.account_count && !workload->sim->failed; i++)
 		read_account(step, i);
-	workload->reads_left--;
+	workload->read = true;
 	step_end(step);
 }
 
@@ -377,37 +303,23 @@ static enum err be_busy(struct workload *workload)
 	enum err err = ERR_OK;
 
 	while (err == ERR_OK && sim_now_ms(workload->sim) < end) {
-		if (random_below(workload, workload->options.step_ms) < TURN_MS)
+		if (random_below(workload, workload->options.step_ms) < LIVES_TURN_MS)
 			act(workload);
-		err = turn(workload);
+		err = lives_turn(&workload->lives);
 	}
 	return err;
-}
-
-static bool all_serve(const struct workload *workload)
-{
-	for (size_t i = 0; i < workload->sim->node_count; i++) {
-		if (!workload->serving[i] || !sim_is_running(workload->sim->nodes[i]))
-			return false;
-	}
-	return true;
 }
 
 static enum err be_quiet(struct workload *workload)
 {
 	struct sim *sim = workload->sim;
-	uint64_t limit = sim_now_ms(sim) + SETTLE_LIMIT_MS;
-	enum err err = ERR_OK;
+	enum err err;
 
 	for (size_t i = 0; i < sim->node_count; i++) {
 		for (size_t j = 0; j < sim->nodes[i]->tree.disk_count; j++)
 			sim_stop_faults(sim->nodes[i]->tree.disks[j]);
 	}
-	while (err == ERR_OK && !all_serve(workload)) {
-		err = turn(workload);
-		if (sim_now_ms(sim) > limit)
-			sim_fail(sim, "nodes do not come back");
-	}
+	err = lives_settle(&workload->lives);
 	return err == ERR_OK ? sim_run_for(sim, workload->options.quiet_ms) : err;
 }
 
@@ -417,40 +329,14 @@ static enum err read_everywhere(struct workload *workload)
 	enum err err = ERR_OK;
 
 	for (size_t i = 0; i < workload->sim->node_count && err == ERR_OK; i++) {
-		uint64_t limit = sim_now_ms(workload->sim) + SETTLE_LIMIT_MS;
+		struct sim_node *node = workload->sim->nodes[i];
+		struct step *step = sim_allocate(sizeof(*step));
 
-		workload->reads_left = 1;
-		spawn_step(workload, "read", workload->sim->nodes[i], NULL, read_all);
-		while (err == ERR_OK && workload->reads_left != 0) {
-			err = sim_run_for(workload->sim, TURN_MS);
-			if (sim_now_ms(workload->sim) > limit)
-				sim_fail(workload->sim, "reading does not end");
-		}
+		*step = (struct step){.workload = workload, .node = node};
+		workload->read = false;
+		err = lives_run(&workload->lives, node, "read", read_all, step, &workload->read);
 	}
 	return err;
-}
-
-/* Also after a failure: what the system holds must not leak from one seed to the next. */
-static void end(struct workload *workload)
-{
-	struct sim *sim = workload->sim;
-	uint64_t limit = sim_now_ms(sim) + SETTLE_LIMIT_MS;
-	bool failed = sim->failed, gone = false;
-
-	workload->ended = true;
-	sim->failed = false;
-	for (size_t i = 0; i < sim->node_count; i++) {
-		if (sim_is_running(sim->nodes[i]))
-			sim_kill(sim->nodes[i]);
-	}
-	while (!gone && sim_now_ms(sim) < limit && turn(workload) == ERR_OK) {
-		gone = true;
-		for (size_t i = 0; i < sim->node_count; i++)
-			gone = gone && workload->phases[i] == NODE_GONE;
-	}
-	if (!gone)
-		sim_fail(sim, "nodes do not unwind");
-	sim->failed |= failed;
 }
 
 static void finish(struct workload *workload)
@@ -474,21 +360,23 @@ enum err workload_run(struct sim *sim, const struct target *target, void *system
 	if (options != NULL)
 		workload.options = *options;
 	set_defaults(&workload.options);
+	workload.lives = (struct lives){
+		.sim = sim, .start = target->start, .stop = target->stop, .context = system};
 	sim_random_init(&workload.random, sim->seed, WORKLOAD_STREAM);
 	workload.devices = sim_allocate(workload.options.device_count * sizeof(*workload.devices));
 	workload.references =
 		sim_allocate(workload.options.account_count * sizeof(*workload.references));
 	for (size_t i = 0; i < workload.options.device_count; i++)
 		workload.devices[i].account = (uint32_t)i % workload.options.account_count;
-	for (size_t i = 0; i < sim->node_count; i++)
-		spawn_step(&workload, "start", sim->nodes[i], NULL, start_system);
+	lives_begin(&workload.lives);
 	err = be_busy(&workload);
 	if (err == ERR_OK)
 		err = be_quiet(&workload);
 	if (err == ERR_OK)
 		err = read_everywhere(&workload);
-	end(&workload);
+	lives_end(&workload.lives);
 	*counters = workload.counters;
+	counters->restarts = workload.lives.restarts;
 	finish(&workload);
 	return sim->failed ? ERR_LIMIT : err;
 }
