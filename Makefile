@@ -122,8 +122,8 @@ run: deps ## build, make a one-node store in ./run, deliver and read a message, 
 	@tools/dev/run.sh $(B)
 
 check: deps-check ## install what tests need, run all tests (under 20 minutes on 2 cores)
-	@$(MAKE) --no-print-directory -j$$(nproc) -s all tests
-	@tests/run.sh $(B) $(TESTS) $(sort $(wildcard tests/clients/test_*.sh tests/tools/test_*.sh))
+	@$(MAKE) --no-print-directory -j$$(nproc) -s all tests replays
+	@tests/run.sh $(B) $(TESTS) $(sort $(wildcard tests/clients/test_*.sh tests/tools/test_*.sh tests/fuzz/test_*.sh))
 
 unit: tests ## the unit tests alone, in this variant
 	@tests/run.sh $(B) $(TESTS)
@@ -139,6 +139,30 @@ compile_commands.json: ## for clangd and clang-tidy
 
 clean: ## remove what was built
 	rm -rf build compile_commands.json
+
+# ---- fuzzing: fuzz/README.md ----
+
+FUZZ_SOURCES := $(sort $(wildcard fuzz/fuzz_*.c))
+FUZZERS := $(FUZZ_SOURCES:%.c=$(B)/%)
+REPLAYS := $(FUZZ_SOURCES:fuzz/fuzz_%.c=$(B)/fuzz/replay_%)
+FUZZ_SUPPORT := $(B)/tests/support/unit_env.o
+FUZZ_BUILD := CC=clang SAN=address,undefined,fuzzer-no-link WARNINGS=
+FUZZ_PACKAGES := clang libclang-rt-14-dev
+MINUTES ?= 10
+
+$(REPLAYS): $(B)/fuzz/replay_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_SUPPORT) $(LINK)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
+$(FUZZERS): $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(LINK)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
+
+.PHONY: deps-fuzz fuzz fuzzers replays
+deps-fuzz: ## install what fuzzing needs (Debian)
+	@tools/dev/deps.sh $(RUN_PACKAGES) $(FUZZ_PACKAGES)
+fuzz: deps-fuzz ## MINUTES=: libFuzzer over all targets in turn, or TARGET=
+	@$(MAKE) --no-print-directory -j$$(nproc) -s $(FUZZ_BUILD) fuzzers
+	@fuzz/run.sh build/address-undefined-fuzzer-no-link $(MINUTES) $(TARGET)
+fuzzers: $(FUZZERS)
+replays: $(REPLAYS)
 
 MANUALS := $(wildcard docs/man/*.[1-8])
 

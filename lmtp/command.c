@@ -60,15 +60,17 @@ static bool take_prefix(struct bytes *text, const char *prefix)
 /* Index of the '>' that ends a path starting behind '<', honouring quoted local parts. */
 static bool path_end(struct bytes text, size_t *end)
 {
-	bool quoted = false;
+	bool quoted = false, escaped = false;
 
 	for (size_t i = 0; i < text.size; i++) {
 		uint8_t octet = text.data[i];
 
 		if (octet < 0x20 || octet == 0x7f)
 			return false;
-		if (quoted && octet == '\\') {
-			i++;
+		if (escaped) {
+			escaped = false;
+		} else if (quoted && octet == '\\') {
+			escaped = true;
 		} else if (octet == '"') {
 			quoted = !quoted;
 		} else if (!quoted && octet == '>') {

@@ -220,7 +220,7 @@ static void take_word(struct parser *parser)
 			take_atom(parser, parser->in_group ? "(<@,;\"." : "(<@,;:\".", local);
 		parser->dotted = false;
 	}
-	if (local->err == ERR_OK)
+	if (local->err == ERR_OK && local->size != start)
 		buf_put(&parser->phrase, local->data + start, local->size - start);
 	parser->has_local = true;
 }

@@ -239,22 +239,19 @@ struct span {
 	size_t offset, name_size, value_size;
 };
 
-/* The first piece of a name counts, and of a continued one only section 0 starts it. */
-static bool starts_parameter(const struct pieces *pieces, size_t index)
+/* Of equal names, a "*" at their end included, the first counts, however its value was written. */
+static bool is_known(const struct buf *text, const struct span *spans, size_t count,
+		     struct bytes name, bool extended)
 {
-	const struct piece *piece = &pieces->items[index];
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t *known = text->data + spans[i].offset;
 
-	if (piece->section > 0)
-		return false;
-	for (size_t i = 0; i < index; i++) {
-		const struct piece *other = &pieces->items[i];
-
-		if (other->section <= 0 && other->extended == piece->extended &&
-		    (other->section == piece->section || !piece->extended) &&
-		    bytes_equal_nocase(other->name, piece->name))
-			return false;
+		if (spans[i].name_size == name.size + extended &&
+		    bytes_equal_nocase(bytes_make(known, name.size), name) &&
+		    (!extended || known[name.size] == '*'))
+			return true;
 	}
-	return true;
+	return false;
 }
 
 static size_t join(const struct pieces *pieces, struct buf *text, struct span *spans)
@@ -266,10 +263,12 @@ static size_t join(const struct pieces *pieces, struct buf *text, struct span *s
 		bool extended = piece->extended;
 		struct span *span = &spans[count];
 
-		if (!starts_parameter(pieces, i))
+		if (piece->section > 0)
 			continue;
 		if (piece->section == 0)
 			extended = any_extended(pieces, piece->name);
+		if (is_known(text, spans, count, piece->name, extended))
+			continue;
 		span->offset = text->size;
 		buf_put_bytes(text, piece->name);
 		if (extended)

@@ -25,9 +25,12 @@ enum err delivery_content_decode(struct bytes encoded, struct delivery_content *
 {
 	struct cursor cursor = cursor_make(encoded);
 	struct delivery_content content = {0};
+	uint8_t version = cursor_u8(&cursor);
 
-	if (cursor_u8(&cursor) > CONTENT_VERSION)
+	if (version > CONTENT_VERSION)
 		return ERR_NEWER;
+	if (version != CONTENT_VERSION)
+		return ERR_CORRUPT;
 	blob_ref_decode(&cursor, &content.blob);
 	cursor_copy(&cursor, content.blob_key, KEY_SIZE);
 	content.arrival_ms = cursor_u64(&cursor);

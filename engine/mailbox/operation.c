@@ -283,6 +283,16 @@ static void create_decode(struct cursor *cursor, struct operation_folder *create
 		cursor_fail(cursor);
 }
 
+/* One value, one byte string: nothing but 0 and 1. */
+static bool decode_bool(struct cursor *cursor)
+{
+	uint8_t value = cursor_u8(cursor);
+
+	if (value > 1)
+		cursor_fail(cursor);
+	return value == 1;
+}
+
 static enum err body_decode(struct operation_reader *reader, struct operation *out)
 {
 	struct cursor *cursor = &reader->cursor;
@@ -302,7 +312,7 @@ static enum err body_decode(struct operation_reader *reader, struct operation *o
 		cursor_copy(cursor, out->key.wrapped, WRAPPED_KEY_SIZE);
 		break;
 	case OPERATION_SUBSCRIBE:
-		out->subscribe.subscribed = cursor_u8(cursor);
+		out->subscribe.subscribed = decode_bool(cursor);
 		out->subscribe.name = folder_name_decode(cursor);
 		break;
 	case OPERATION_ADD:

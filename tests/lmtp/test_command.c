@@ -48,6 +48,8 @@ static void test_from(void **state)
 	check_from("FROM:<\"a>b c\"@d>", ERR_OK, "\"a>b c\"@d", 0);
 	check_from("FROM:a@b", ERR_INVALID, "", 0);
 	check_from("FROM:<a@b", ERR_INVALID, "", 0);
+	check_from("FROM:<\"a\\\r\"@d>", ERR_INVALID, "", 0);
+	check_from("FROM:<\"a\\\"b\"@d>", ERR_OK, "\"a\\\"b\"@d", 0);
 	check_from("FROM:<a@b>x", ERR_INVALID, "", 0);
 	check_from("FROM:<a b@c>", ERR_INVALID, "", 0);
 	check_from("FROM:<a@b> FROB=1", ERR_NOTFOUND, "", 0);

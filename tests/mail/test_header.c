@@ -202,6 +202,9 @@ static const char *const structured_cases[][2] = {
 	{"a/b; t*1=B; t*0=A; t*3=D", "a/b|t=AB"},
 	{"a/b; t*0=A; t*1*=%42", "a/b|t*=''A%42"},
 	{"a/b; x=1; x*=utf-8''2", "a/b|x=1|x*=utf-8''2"},
+	/* one name, three ways to write its value */
+	{"a/b; t*0*=utf-8''A; t*0=B; t*=C", "a/b|t*=utf-8''A"},
+	{"a/b; t*=utf-8''C; t*0*=utf-8''A", "a/b|t*=utf-8''C"},
 	{"a/b; t*1=alone", "a/b"},
 	{"a/b; t*100=x; *=y", "a/b|t*100=x|*=y"},
 };

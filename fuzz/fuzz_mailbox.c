@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The mailbox's formats, as they are once decrypted. The first byte chooses: an entry's operations;
+ * two entries applied in both orders; the root of a snapshot; a list page; a message page.
+ */
+#include "engine/mailbox/operation.h"
+#include "engine/mailbox/pages.h"
+#include "fuzz/fuzz.h"
+#include "tests/support/unit_env.h"
+
+static struct unit_env env;
+
+struct store {
+	struct summaries *summaries;
+	struct account_state state;
+};
+
+static void store_init(struct store *store)
+{
+	struct account_listener listener = {.added = summaries_added,
+					    .removed = summaries_removed,
+					    .block = summaries_block};
+
+	unit_env_init(&env, 1);
+	ASSERT(summaries_create(&env.env, NULL, ID128_ZERO, &store->summaries) == ERR_OK);
+	listener.context = store->summaries;
+	account_state_init(&store->state, &listener);
+}
+
+static void store_finish(struct store *store)
+{
+	account_state_finish(&store->state);
+	summaries_destroy(&store->summaries);
+}
+
+/* What was read, written again, is what was read. */
+static void check_operations(struct bytes plain)
+{
+	struct operation_reader reader;
+	struct operation_head head = {0};
+	struct operation operation;
+	struct buf again = {0};
+	bool more = true;
+	enum err err = operation_reader_begin(plain, &reader);
+
+	if (err == ERR_OK) {
+		head.clock = reader.clock;
+		head.context = reader.has_context ? &reader.context : NULL;
+		memcpy(head.previous, reader.previous, sizeof(head.previous));
+		operation_head_encode(&head, &again);
+	}
+	while (err == ERR_OK && more) {
+		err = operation_reader_next(&reader, &operation, &more);
+		if (err == ERR_OK && more)
+			operation_encode(&operation, &again);
+	}
+	if (err == ERR_OK)
+		fuzz_assert_equal(bytes_of_buf(&again), plain);
+	operation_reader_finish(&reader);
+	buf_finish(&again);
+}
+
+static void apply(struct bytes first, struct id128 first_writer, struct bytes second,
+		  struct id128 second_writer, struct buf *root)
+{
+	struct store store;
+
+	store_init(&store);
+	if (account_state_apply(&store.state, first_writer, 1, first) == ERR_OK &&
+	    account_state_apply(&store.state, second_writer, 1, second) == ERR_OK)
+		root_encode(&store.state, store.summaries, NULL, 0, root);
+	store_finish(&store);
+}
+
+static void check_apply(struct bytes input)
+{
+	static const struct id128 one = {{1}}, other = {{2}};
+	struct cursor cursor = cursor_make(input);
+	struct bytes first = cursor_take(&cursor, cursor_u16(&cursor)), second = fuzz_rest(&cursor);
+	struct buf forwards = {0}, backwards = {0};
+
+	apply(first, one, second, other, &forwards);
+	apply(second, other, first, one, &backwards);
+	/* Writers are numbered as they come, so the bytes may differ; what there is may not. */
+	ASSERT(forwards.size == backwards.size);
+	buf_finish(&forwards);
+	buf_finish(&backwards);
+}
+
+static void check_root(struct bytes plain)
+{
+	struct cursor cursor = cursor_make(plain);
+	struct root root = {0};
+	struct store store;
+
+	store_init(&store);
+	if (root_decode(&cursor, &store.state, store.summaries, &root) == ERR_OK)
+		ASSERT(root.page_count <= plain.size / sizeof(struct id128));
+	root_finish(&root);
+	store_finish(&store);
+}
+
+static void check_list_page(struct bytes plain)
+{
+	struct store store;
+
+	store_init(&store);
+	(void)!list_page_decode(&store.state, plain);
+	store_finish(&store);
+}
+
+static void check_message_page(struct bytes plain)
+{
+	static const struct id128 id = {{3}};
+	struct folder *folder;
+	struct store store;
+
+	store_init(&store);
+	ASSERT(account_state_make_folder(&store.state, id, &folder) == ERR_OK);
+	(void)!message_page_decode(&store.state, folder, store.summaries, plain);
+	store_finish(&store);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static void (*const checks[])(struct bytes) = {check_operations, check_apply, check_root,
+						       check_list_page, check_message_page};
+
+	if (size != 0)
+		checks[data[0] % (sizeof(checks) / sizeof(checks[0]))](
+			bytes_make(data + 1, size - 1));
+	return 0;
+}
