@@ -174,7 +174,7 @@ class Bench:
             peer.stop()
             peer.start(fsync="never")
         begun = time.monotonic()
-        result = self.run("load_lmtp", peer.lmtp, 1 if unsynced else 8, "small", 1, user, 0, 0, count)
+        result = self.run("load_lmtp", peer.lmtp, 2 if unsynced else 8, "small", 1, user, 0, 0, count)
         self.report.details[f"fill {peer.name} {user}"] = result
         self.report.note(f"{peer.name}: {count} mails into one account in {time.monotonic() - begun:.1f} s"
                          + (" without syncs" if unsynced else ""))

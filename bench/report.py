@@ -73,7 +73,7 @@ def number(value):
 
 # ---- the picture: one bar a ratio, on a logarithmic axis; a tick where the target is ----
 
-LEFT, WIDTH, STEP, LOW, HIGH = 430, 480, 18, 1 / 32, 32
+LEFT, WIDTH, STEP, LOW, HIGH = 520, 480, 18, 1 / 32, 32
 
 
 def position(ratio):
@@ -101,7 +101,7 @@ def picture(rows, conditions):
         good = row["reached"] if row["reached"] is not None else good
         start, end = sorted((position(1), position(row["ratio"])))
         label = html.escape(f'{row["section"]}: {row["what"]} ({row["peer_name"]})')
-        out.append(f'<text x="{LEFT - 8}" y="{y + 10}" text-anchor="end">{label[:80]}</text>'
+        out.append(f'<text x="{LEFT - 8}" y="{y + 10}" text-anchor="end">{label[:96]}</text>'
                    f'<rect x="{start:.1f}" y="{y}" width="{max(end - start, 1):.1f}" height="12" '
                    f'fill="{"#2a7d4f" if good else "#b5452c"}"/>'
                    f'<text x="{LEFT + WIDTH + 8}" y="{y + 10}">{row["ratio"]:.2f}x</text>')
