@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -387,6 +388,9 @@ def main():
                         help="some of " + ",".join(sections))
     parser.add_argument("--keep", action="store_true", help="leave stores and logs behind")
     options = parser.parse_args()
+    # Whoever ends this run ends its servers, too.
+    for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     bench = Bench(options)
     bench.keep = options.keep
     try:

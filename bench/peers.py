@@ -256,6 +256,7 @@ class Aerostore(Peer):
         self.imap, self.imaps = (f"127.0.0.1:{port}" for port in ports[:2])
         self.aeroctl("init", "--dir", self.store, "--imap", str(ports[0]), "--imaps", str(ports[1]),
                      "--lmtp", str(ports[2]))
+        os.makedirs(self.store + "/index", exist_ok=True)
         self.raise_limits()
 
     @staticmethod
