@@ -4,6 +4,8 @@
  *
  *   load_imap time ADDRESS USER PASSWORD COMMAND...
  *       logs in, runs the commands in turn, and tells how long each took
+ *   load_imap pending ADDRESS USER PASSWORD COUNT
+ *       logs in, selects INBOX, and tells when COUNT mails had been announced
  *   load_imap random ADDRESS USER PASSWORD COUNT
  *       fetches COUNT messages of INBOX, drawn at random, with BODY.PEEK[]
  *   load_imap idle ADDRESS USER PASSWORD LMTP COUNT
@@ -26,6 +28,8 @@
 #include "bench/load/imap_client.h"
 #include "bench/load/load.h"
 #include "engine/base/memory.h"
+
+#define PENDING_MAX_US (180u * 1000000u)
 
 struct target {
 	const char *address, *user, *password;
@@ -63,6 +67,33 @@ static void run_time(const struct target *target, char **commands)
 		       (unsigned long long)answer.exists);
 	}
 	puts("]}");
+	imap_client_close(&client);
+}
+
+static void run_pending(const struct target *target, uint64_t count)
+{
+	uint64_t begun_us = load_now_us(), login_us, select_us, at_select, exists;
+	struct imap_client *client = log_in(target);
+
+	login_us = load_now_us() - begun_us;
+	at_select = exists = imap_client_run(client, "SELECT INBOX").exists;
+	select_us = load_now_us() - begun_us;
+	while (exists < count) {
+		const struct timespec pause = {.tv_nsec = 2000000};
+		uint64_t now;
+
+		nanosleep(&pause, NULL);
+		now = imap_client_run(client, "NOOP").exists;
+		exists = now != 0 ? now : exists;
+		if (load_now_us() - begun_us > PENDING_MAX_US)
+			load_die("only %llu of %llu mails", (unsigned long long)exists,
+				 (unsigned long long)count);
+	}
+	printf("{\"login_us\": %llu, \"select_us\": %llu, \"all_us\": %llu, \"at_select\": %llu, "
+	       "\"exists\": %llu}\n",
+	       (unsigned long long)login_us, (unsigned long long)select_us,
+	       (unsigned long long)(load_now_us() - begun_us), (unsigned long long)at_select,
+	       (unsigned long long)exists);
 	imap_client_close(&client);
 }
 
@@ -200,10 +231,12 @@ int main(int argc, char **argv)
 	struct target target;
 
 	if (argc < 6)
-		load_die("usage: load_imap time|random|idle|sessions ADDRESS USER PASSWORD ...");
+		load_die("usage: load_imap time|pending|random|idle|sessions ADDRESS USER PASSWORD ...");
 	target = (struct target){argv[2], argv[3], argv[4]};
 	if (strcmp(argv[1], "time") == 0)
 		run_time(&target, argv + 5);
+	else if (strcmp(argv[1], "pending") == 0)
+		run_pending(&target, load_number(argv[5], 1, 10000000));
 	else if (strcmp(argv[1], "random") == 0)
 		run_random(&target, load_number(argv[5], 1, 10000000));
 	else if (strcmp(argv[1], "idle") == 0 && argc == 7)

@@ -42,7 +42,7 @@ struct connection {
 	bool waits_to_send;  /* epoll watches for room */
 	char line[1024];
 	size_t line_size;
-	uint64_t started_us, mail_size;
+	uint64_t number, started_us, mail_size;
 };
 
 struct run {
@@ -118,11 +118,12 @@ static void start_delivery(struct run *run, struct connection *connection)
 		connection->phase = PHASE_DONE;
 		run->open--;
 	} else {
+		connection->number = run->started++;
 		buf_printf(&connection->head,
 			   "MAIL FROM:<sender@example.net>\r\nRCPT TO:<user%llu@example.org>\r\n"
 			   "DATA\r\n",
 			   (unsigned long long)(run->first_account +
-						run->started % run->account_count));
+						connection->number % run->account_count));
 		connection->phase = PHASE_MAIL;
 		connection->started_us = now;
 	}
@@ -131,7 +132,7 @@ static void start_delivery(struct run *run, struct connection *connection)
 
 static void start_content(struct run *run, struct connection *connection)
 {
-	uint64_t number = run->started++;
+	uint64_t number = connection->number;
 
 	buf_clear(&connection->head);
 	buf_printf(&connection->head, "Message-ID: <%llu.%llu@bench.example>\r\n",
