@@ -88,7 +88,7 @@ class Bench:
         for delay in (0, *DELAYS_MS):
             directory = tempfile.mkdtemp(dir=self.work)
             self.own_sync.set_delay_ms(delay)
-            count = {0: 40, 0.2: 40, 2: 20, 10: 8}[delay]
+            count = {0: 40, 0.2: 40, 2: 20, 10: 8}[delay] // (2 if self.quick else 1)
             result = self.run("bench_append", directory, count, environment=self.own_sync.environment)
             shutil.rmtree(directory)
             self.report.details[f"append {delay} ms"] = result
@@ -125,7 +125,7 @@ class Bench:
     # ---- delivery ----
 
     def deliver(self, peer, connections, mix):
-        warmup, run = (300, 1000) if self.quick else (1000, 4000)
+        warmup, run = (200, 800) if self.quick else (1000, 4000)
         syncs = peer.sync.count()
         result = self.run("load_lmtp", peer.lmtp, connections, mix, self.account_count, 0, warmup, run, 0)
         result["syncs"] = (peer.sync.count() - syncs) / max(result["acknowledged"], 1)

@@ -231,7 +231,8 @@ int main(int argc, char **argv)
 	struct target target;
 
 	if (argc < 6)
-		load_die("usage: load_imap time|pending|random|idle|sessions ADDRESS USER PASSWORD ...");
+		load_die("usage: load_imap time|pending|random|idle|sessions ADDRESS USER PASSWORD "
+			 "...");
 	target = (struct target){argv[2], argv[3], argv[4]};
 	if (strcmp(argv[1], "time") == 0)
 		run_time(&target, argv + 5);
