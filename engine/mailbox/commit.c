@@ -69,8 +69,6 @@ static void forget_reservations(struct mailbox *mailbox)
 	struct folder_home *folder;
 	size_t position = 0;
 
-	if (PLANTED(uid_reused_after_restart))
-		return;
 	while ((folder = map_next(&mailbox->folder_homes, &position, NULL)))
 		folder->own = (struct uid_range){1, 0};
 }
@@ -430,6 +428,15 @@ static uint32_t left(const struct uid_range *range)
 	return range->first > range->last ? 0 : range->last - range->first + 1;
 }
 
+/* Above this nothing was ever given out, or set aside, that the state knows of (R1). */
+static uint32_t highest_known(const struct collection *messages)
+{
+	if (PLANTED(uid_reused_after_restart))
+		return messages->count ? collection_at(messages, messages->count - 1)->uid : 0;
+	return messages->reserve_top > messages->stamp_top ? messages->reserve_top
+							   : messages->stamp_top;
+}
+
 static WAITS enum err reserve_more(struct mailbox *mailbox, struct id128 id, uint32_t count)
 {
 	struct folder *folder = mailbox_folder_state(mailbox, id);
@@ -442,9 +449,7 @@ static WAITS enum err reserve_more(struct mailbox *mailbox, struct id128 id, uin
 
 	if (!folder)
 		return ERR_NOTFOUND;
-	above = folder->messages.reserve_top > folder->messages.stamp_top
-			? folder->messages.reserve_top
-			: folder->messages.stamp_top;
+	above = highest_known(&folder->messages);
 	if (!uid_reserve(above, 0, count > UID_RESERVATION ? count : UID_RESERVATION, &range))
 		return ERR_LIMIT;
 	change = change_create();

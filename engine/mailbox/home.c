@@ -170,6 +170,9 @@ static void check_cache(struct env_timer *timer)
 {
 	struct home *home = timer->context;
 
+	/* In a stopped env timers fire at once. */
+	if (home->env->stopped)
+		return;
 	drop_idle(home, home->options.cache_ms);
 	env_timer_start(home->env, &home->cache_timer, CACHE_CHECK_MS);
 }
