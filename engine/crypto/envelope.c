@@ -105,7 +105,8 @@ static void wipe_expired(struct env_timer *timer)
 		else if (window->until_ms < next_ms)
 			next_ms = window->until_ms;
 	}
-	if (next_ms != UINT64_MAX)
+	/* In a stopped env timers fire at once, and would for ever. */
+	if (next_ms != UINT64_MAX && !sender->env->stopped)
 		env_timer_start(sender->env, &sender->timer, next_ms - now_ms);
 }
 

@@ -364,7 +364,7 @@ static void test_planted_reuse(void **state)
 
 	(void)state;
 	plant_set(PLANT_uid_reused_after_restart, true);
-	for (uint64_t seed = 1; seed <= 12 && !found; seed++)
+	for (uint64_t seed = 1; seed <= 100 && !found; seed++)
 		found += !passes(seed, &one) && (one.broken == VERDICT_UID_REUSED ||
 						 one.broken == VERDICT_UID_BELOW);
 	plant_set(PLANT_uid_reused_after_restart, false);
