@@ -113,7 +113,7 @@ static WAITS enum err begin_term(struct mailbox *mailbox)
 			err = mailbox_catch_up(mailbox);
 		if (!err) {
 			mailbox->term++;
-			mailbox->context_due = true;
+			mailbox->context_of = ID128_ZERO;
 			mailbox->promised = true;
 		}
 	}
@@ -133,6 +133,7 @@ struct batch {
 	struct buf plain; /* the entry as sealed, for applying it */
 	struct journal_append append;
 	const struct key *keyring_key; /* not NULL: a keyring entry */
+	struct journal_writer *writer;
 };
 
 static void batch_finish(struct batch *batch)
@@ -147,7 +148,9 @@ static enum err batch_plain(struct batch *batch, const struct entry_place *place
 	struct mailbox *mailbox = batch->mailbox;
 	struct operation_head head = {
 		.clock = batch->clock,
-		.context = mailbox->context_due ? &mailbox->state.applied : NULL,
+		.context = id128_equal(mailbox->context_of, place->incarnation)
+				   ? NULL
+				   : &mailbox->state.applied,
 	};
 
 	memcpy(head.previous, place->previous, sizeof(head.previous));
@@ -187,7 +190,7 @@ static enum err seal_batch(void *context, const struct entry_place *place, struc
 static WAITS enum err apply_batch(struct batch *batch)
 {
 	struct mailbox *mailbox = batch->mailbox;
-	struct id128 incarnation = journal_writer_incarnation(mailbox->home->writer);
+	struct id128 incarnation = journal_writer_incarnation(batch->writer);
 	struct view *silent;
 	enum err err;
 
@@ -198,7 +201,7 @@ static WAITS enum err apply_batch(struct batch *batch)
 		return mailbox_catch_up(mailbox);
 	if (batch->keyring_key)
 		return account_state_skip(&mailbox->state, incarnation, batch->append.seq);
-	mailbox->context_due = false;
+	mailbox->context_of = incarnation;
 	silent = batch->first ? batch->first->silent : NULL;
 	if (silent)
 		view_silent_begin(silent);
@@ -230,12 +233,17 @@ static WAITS enum err append_batch(struct batch *batch)
 		.seal = seal_batch,
 		.context = batch,
 	};
-	err = journal_append(home->writer, &batch->append);
-	if (err) {
-		end_term(mailbox);
-		return err;
+	batch->writer = home->writer;
+	err = journal_append(batch->writer, &batch->append);
+	if (!err)
+		return apply_batch(batch);
+	end_term(mailbox);
+	if (err == ERR_FENCED || err == ERR_CONFLICT) {
+		enum err renewed = home_renew_writer(home, batch->writer);
+
+		return renewed ? renewed : ERR_FENCED;
 	}
-	return apply_batch(batch);
+	return err;
 }
 
 /* ---- the queue ---- */

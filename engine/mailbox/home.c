@@ -6,6 +6,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/mailbox/array.h"
 
 #define CACHE_CHECK_MS 10000u
 #define KNOWN_PEERS_MAX 65536u
@@ -39,6 +40,24 @@ enum err home_create(const struct home_options *options, struct home **out)
 	home->cache_timer = (struct env_timer){.fire = check_cache, .context = home};
 	env_timer_start(home->env, &home->cache_timer, CACHE_CHECK_MS);
 	*out = home;
+	return ERR_OK;
+}
+
+enum err home_renew_writer(struct home *home, const struct journal_writer *fenced)
+{
+	struct journal_writer *writer;
+	enum err err;
+
+	if (home->writer != fenced)
+		return ERR_OK;
+	err = ARRAY_GROW(home->fenced, home->fenced_capacity, home->fenced_count);
+	if (!err)
+		err = journal_writer_create(home->options.journal, home->options.node_signing,
+					    home->options.node, &writer);
+	if (err)
+		return err;
+	home->fenced[home->fenced_count++] = home->writer;
+	home->writer = writer;
 	return ERR_OK;
 }
 
@@ -193,6 +212,9 @@ void home_destroy(struct home **home)
 	group_wait(&destroyed->tasks);
 	drop_idle(destroyed, 0);
 	ASSERT(!destroyed->mailboxes);
+	for (size_t i = 0; i < destroyed->fenced_count; i++)
+		journal_writer_destroy(&destroyed->fenced[i]);
+	memory_free(destroyed->fenced);
 	journal_writer_destroy(&destroyed->writer);
 	key_release(&destroyed->secret_hash);
 	map_finish(&destroyed->known_peers);

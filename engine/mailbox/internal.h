@@ -96,7 +96,8 @@ struct mailbox {
 
 	/* The term: since the last promise. */
 	uint64_t epoch, term;
-	bool promised, context_due;
+	bool promised;
+	struct id128 context_of; /* the writer whose entries carry our context already */
 	struct gate term_gate, uid_gate, drain_gate;
 	struct change *queue, **queue_end;
 	bool flushing;
@@ -120,6 +121,8 @@ struct home {
 	struct home_options options;
 	struct env *env;
 	struct journal_writer *writer;
+	struct journal_writer **fenced; /* of no more use, but for what they have under way */
+	size_t fenced_count, fenced_capacity;
 	uint8_t node_public[PUBLIC_SIZE];
 	struct mailbox *mailboxes;
 	struct key *secret_hash; /* this process's key for known_secret and known peers */
@@ -263,6 +266,8 @@ WAITS MUST_USE enum err mailbox_rotate(struct mailbox *mailbox, struct bytes sec
 
 /* ---- home.c ---- */
 
+/* Another home has been in one of the streams: takes a new writer, unless that was done already. */
+MUST_USE enum err home_renew_writer(struct home *home, const struct journal_writer *fenced);
 /* Tries the secret under the Argon2 gate. *info: the slot that opened. */
 WAITS MUST_USE enum err home_unlock(struct home *home, struct bytes address, struct bytes secret,
 				    const char *peer, struct key **master, struct slot_info *info);

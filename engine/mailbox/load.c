@@ -251,18 +251,28 @@ static enum err retry_unopened(struct reading *reading)
 	return ERR_OK;
 }
 
+static enum err skip_deliveries(struct mailbox *mailbox)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < mailbox->state.drained_count && !err; i++)
+		err = vector_raise(&mailbox->skip, mailbox->state.drained[i].incarnation,
+				   UINT64_MAX);
+	return err;
+}
+
 enum err mailbox_catch_up(struct mailbox *mailbox)
 {
 	struct reading reading = {.mailbox = mailbox};
 	bool more = true;
-	enum err err = ERR_OK;
+	enum err err = skip_deliveries(mailbox);
 
 	while (!err && more)
 		err = read_batch(&reading, &more);
 	if (!err)
 		err = retry_unopened(&reading);
-	/* Half of an entry may be in the state. */
-	if (reading.err)
+	/* Half of an entry may be in the state; or another home's manifest has replaced entries. */
+	if (reading.err || err == ERR_STALE)
 		mailbox->broken = true;
 	reading_finish(&reading);
 	return err;

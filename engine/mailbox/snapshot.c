@@ -343,6 +343,17 @@ static void mark_unwritten(const struct snapshot *snapshot)
 	}
 }
 
+/* Pages that were to be used again are not there any more. */
+static void mark_all(struct mailbox *mailbox)
+{
+	for (size_t i = 0; i < mailbox->state.folder_count; i++) {
+		struct collection *messages = &mailbox->state.folders[i]->messages;
+
+		for (size_t j = 0; j < messages->page_count; j++)
+			messages->pages[j].dirty = true;
+	}
+}
+
 /* ---- summaries into blocks ---- */
 
 struct packing {
@@ -516,6 +527,8 @@ static WAITS enum err take_snapshot(struct mailbox *mailbox)
 		err = journal_put_manifest(mailbox->home->options.journal, &snapshot.manifest,
 					   snapshot.written, snapshot.written_count);
 	}
+	if (err == ERR_STALE)
+		mark_all(mailbox);
 	if (err) {
 		mark_unwritten(&snapshot);
 	} else {

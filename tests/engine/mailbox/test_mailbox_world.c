@@ -30,8 +30,13 @@ static const char *const volume_paths[] = {"/d0/v", "/d1/v", "/d2/v"};
 struct system {
 	struct key *admin, *signing, *master;
 	struct engine *engine;
+	uint64_t manifests; /* of all lives */
+};
+
+/* Logs in for each thing it does, so that snapshots are made when it leaves. */
+struct visit {
 	struct mailbox *mailbox;
-	struct gate gate;
+	struct view *view;
 };
 
 /* ---- a life ---- */
@@ -126,15 +131,9 @@ static WAITS enum err start(void *context, struct sim_node *node)
 	enum err err = format();
 
 	(void)node;
-	system->gate = (struct gate){.limit = 1};
 	if (!err)
 		err = open_engine(system);
-	if (!err)
-		err = make_account(system);
-	if (!err)
-		err = home_login(engine_home(system->engine), bytes_string(ADDRESS),
-				 bytes_string(PASSWORD), "198.51.100.1", &system->mailbox);
-	return err;
+	return err ? err : make_account(system);
 }
 
 static WAITS void stop(void *context, struct sim_node *node)
@@ -142,9 +141,10 @@ static WAITS void stop(void *context, struct sim_node *node)
 	struct system *system = context;
 
 	(void)node;
-	mailbox_release(&system->mailbox);
-	if (system->engine)
-		engine_close(&system->engine);
+	if (!system->engine)
+		return;
+	system->manifests += home_counters(engine_home(system->engine)).manifests;
+	engine_close(&system->engine);
 }
 
 /* ---- what is asked of it ---- */
@@ -174,12 +174,27 @@ static WAITS enum err deliver(void *context, struct sim_node *node, uint32_t acc
 	return err;
 }
 
-static WAITS enum err open_view(struct system *system, struct view **out)
+static void leave(struct visit *visit)
+{
+	view_close(&visit->view);
+	mailbox_release(&visit->mailbox);
+}
+
+static WAITS enum err enter(struct system *system, struct visit *visit)
 {
 	struct folder_info info;
-	enum err err = mailbox_folder(system->mailbox, bytes_string("INBOX"), &info);
+	enum err err;
 
-	return err ? err : view_open(system->mailbox, info.id, false, out);
+	*visit = (struct visit){NULL, NULL};
+	err = home_login(engine_home(system->engine), bytes_string(ADDRESS),
+			 bytes_string(PASSWORD), "198.51.100.1", &visit->mailbox);
+	if (!err)
+		err = mailbox_folder(visit->mailbox, bytes_string("INBOX"), &info);
+	if (!err)
+		err = view_open(visit->mailbox, info.id, false, &visit->view);
+	if (err)
+		leave(visit);
+	return err;
 }
 
 static void add_vanished(struct poll_changes *changes, uint32_t first, uint32_t before)
@@ -196,13 +211,15 @@ static WAITS enum err poll(void *context, struct sim_node *node, uint32_t accoun
 			   struct listing *full, struct poll_changes *changes)
 {
 	uint32_t after_last = 1;
+	struct visit visit;
 	struct view *view;
-	enum err err = open_view(context, &view);
+	enum err err = enter(context, &visit);
 
 	(void)node;
 	(void)account;
 	if (err)
 		return err;
+	view = visit.view;
 	full->uidvalidity = view_uidvalidity(view);
 	full->uidnext = view_uidnext(view);
 	full->highestmodseq = view_highest_modseq(view);
@@ -222,72 +239,72 @@ static WAITS enum err poll(void *context, struct sim_node *node, uint32_t accoun
 		after_last = message.uid + 1;
 	}
 	add_vanished(changes, after_last, full->uidnext);
-	view_close(&view);
+	leave(&visit);
 	return err;
 }
 
 /* The view's number of the UID; ERR_NOTFOUND. */
-static WAITS enum err open_at(struct system *system, uint32_t uid, struct view **view,
+static WAITS enum err open_at(struct system *system, uint32_t uid, struct visit *visit,
 			      uint32_t *sequence)
 {
-	enum err err = open_view(system, view);
+	enum err err = enter(system, visit);
 
 	if (err)
 		return err;
-	*sequence = view_find_uid(*view, uid);
-	if (*sequence <= view_count(*view) && view_uid(*view, *sequence) == uid)
+	*sequence = view_find_uid(visit->view, uid);
+	if (*sequence <= view_count(visit->view) && view_uid(visit->view, *sequence) == uid)
 		return ERR_OK;
-	view_close(view);
+	leave(visit);
 	return ERR_NOTFOUND;
 }
 
 static WAITS enum err fetch(void *context, struct sim_node *node, uint32_t account, uint32_t uid,
 			    struct buf *message)
 {
-	struct view *view;
+	struct visit visit;
 	uint32_t sequence;
-	enum err err = open_at(context, uid, &view, &sequence);
+	enum err err = open_at(context, uid, &visit, &sequence);
 
 	(void)node;
 	(void)account;
 	if (err)
 		return err;
-	err = view_read(view, sequence, 0, UINT32_MAX, message);
-	view_close(&view);
+	err = view_read(visit.view, sequence, 0, UINT32_MAX, message);
+	leave(&visit);
 	return err;
 }
 
 static WAITS enum err set_flags(void *context, struct sim_node *node, uint32_t account,
 				uint32_t uid, uint32_t flags)
 {
-	struct view *view;
+	struct visit visit;
 	uint32_t sequence;
-	enum err err = open_at(context, uid, &view, &sequence);
+	enum err err = open_at(context, uid, &visit, &sequence);
 
 	(void)node;
 	(void)account;
 	if (err)
 		return err;
-	err = view_store(view, &sequence, 1, STORE_REPLACE, (uint8_t)flags, NULL, 0, false);
-	view_close(&view);
+	err = view_store(visit.view, &sequence, 1, STORE_REPLACE, (uint8_t)flags, NULL, 0, false);
+	leave(&visit);
 	return err;
 }
 
 static WAITS enum err expunge(void *context, struct sim_node *node, uint32_t account, uint32_t uid)
 {
-	struct view *view;
+	struct visit visit;
 	uint32_t sequence;
 	size_t expunged;
-	enum err err = open_at(context, uid, &view, &sequence);
+	enum err err = open_at(context, uid, &visit, &sequence);
 
 	(void)node;
 	(void)account;
 	if (err)
 		return err;
-	err = view_store(view, &sequence, 1, STORE_ADD, FLAG_DELETED, NULL, 0, true);
+	err = view_store(visit.view, &sequence, 1, STORE_ADD, FLAG_DELETED, NULL, 0, true);
 	if (!err)
-		err = view_expunge(view, &sequence, 1, &expunged);
-	view_close(&view);
+		err = view_expunge(visit.view, &sequence, 1, &expunged);
+	leave(&visit);
 	return err;
 }
 
@@ -301,7 +318,7 @@ static const struct target target = {.start = start,
 
 /* ---- runs ---- */
 
-static bool passes(uint64_t seed, struct workload_counters *counters)
+static bool passes(uint64_t seed, struct workload_counters *counters, uint64_t *manifests)
 {
 	const struct sim_options world = {
 		.disk = {.latency_us = 100, .jitter_us = 400, .sync_us = 2000},
@@ -326,6 +343,7 @@ static bool passes(uint64_t seed, struct workload_counters *counters)
 	sim_add_disk(node, "/d1", NULL);
 	sim_add_disk(node, "/d2", NULL);
 	err = workload_run(sim, &target, &system, &options, counters);
+	*manifests = system.manifests;
 	key_release(&system.admin);
 	key_release(&system.signing);
 	key_release(&system.master);
@@ -337,35 +355,39 @@ static bool passes(uint64_t seed, struct workload_counters *counters)
 static void test_crashes(void **state)
 {
 	struct workload_counters all = {0}, one;
+	uint64_t manifests = 0, made;
 
 	(void)state;
 	for (uint64_t seed = 1; seed <= 12; seed++) {
-		assert_true(passes(seed, &one));
+		assert_true(passes(seed, &one, &made));
+		manifests += made;
 		all.acknowledged += one.acknowledged;
 		all.expunges += one.expunges;
 		all.flag_changes += one.flag_changes;
 		all.crashes += one.crashes;
 		all.restarts += one.restarts;
 	}
-	print_message("acknowledged %llu expunged %llu flags %llu crashes %llu restarts %llu\n",
+	print_message("acknowledged %llu expunged %llu flags %llu crashes %llu restarts %llu "
+		      "manifests %llu\n",
 		      (unsigned long long)all.acknowledged, (unsigned long long)all.expunges,
 		      (unsigned long long)all.flag_changes, (unsigned long long)all.crashes,
-		      (unsigned long long)all.restarts);
+		      (unsigned long long)all.restarts, (unsigned long long)manifests);
 	/* It did happen. */
 	assert_true(all.acknowledged > 100 && all.expunges > 10 && all.flag_changes > 20);
-	assert_true(all.restarts > 10);
+	assert_true(all.restarts > 10 && manifests > 10);
 }
 
 /* The oracle sees UIDs that are given out again. */
 static void test_planted_reuse(void **state)
 {
 	struct workload_counters one;
+	uint64_t made;
 	unsigned found = 0;
 
 	(void)state;
 	plant_set(PLANT_uid_reused_after_restart, true);
 	for (uint64_t seed = 1; seed <= 100 && !found; seed++)
-		found += !passes(seed, &one) && (one.broken == VERDICT_UID_REUSED ||
+		found += !passes(seed, &one, &made) && (one.broken == VERDICT_UID_REUSED ||
 						 one.broken == VERDICT_UID_BELOW);
 	plant_set(PLANT_uid_reused_after_restart, false);
 	assert_true(found > 0);
