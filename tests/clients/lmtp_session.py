@@ -51,7 +51,9 @@ def inbox(name=user):
     client = imaplib.IMAP4("127.0.0.1", int(imap))
     client.login(name, password)
     client.select("INBOX", readonly=True)
-    bodies = [item[1] for item in client.fetch("1:*", "(BODY.PEEK[])")[1] if isinstance(item, tuple)]
+    status, data = client.fetch("1:*", "(BODY.PEEK[])")
+    assert status == "OK", data
+    bodies = [item[1] for item in data if isinstance(item, tuple)]
     client.logout()
     return bodies
 
@@ -123,7 +125,8 @@ def test_nul(sent):
     c.say(f"RCPT TO:<{user}>", 250)
     c.data(b"Subject: nul\r\n\r\na\0b\r\n.\r\n", [250])
     sent.append(stored(b"Subject: nul\r\n\r\na\x80b\r\n", ""))
-    assert inbox() == sent, "NUL is shown as 0x80"
+    got = inbox()
+    assert got == sent, ("NUL is shown as 0x80", got[-1], sent[-1])
 
 
 def test_recipients(sent):

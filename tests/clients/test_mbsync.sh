@@ -27,15 +27,18 @@ Host 127.0.0.1
 Port $imaps
 SSLType IMAPS
 SSLVersions TLSv1.2 TLSv1.3
-CertificateFile $work/store/tls/certificate.pem
+CertificateFile $work/store/certificate.pem
 User $user
 Pass $password
+
 IMAPStore far
 Account aero
+
 MaildirStore near
 Path $work/maildir/
 Inbox $work/maildir/INBOX
 SubFolders Verbatim
+
 Channel all
 Far :far:
 Near :near:
@@ -45,8 +48,6 @@ Remove Both
 Expunge Both
 SyncState *
 EOF
-[ -f "$work/store/tls/certificate.pem" ] ||
-	sed -i "s|^CertificateFile .*|CertificateFile $(find "$work/store" -name 'cert*.pem' | head -n 1)|" "$work/mbsyncrc"
 sync "first"
 [ "$(count INBOX)" = 30 ] || fail "30 messages delivered, $(count INBOX) synchronised"
 pass "all messages came down"

@@ -21,7 +21,9 @@ set confirmappend = no
 set imap_check_subscribed = yes
 EOF
 mutt() {
-	HOME=$work/home TERM=dumb timeout 60 neomutt -n -F "$work/muttrc" "$@" </dev/null >"$work/mutt.log" 2>&1
+	printf '%s\n' "$1" >"$work/push"
+	HOME=$work/home TERM=xterm timeout 60 \
+		script -qec "neomutt -n -F $work/muttrc -e 'source $work/push'" /dev/null </dev/null >"$work/mutt.log" 2>&1
 }
 state() {
 	python3 - "$imap" "$user" "$password" "$@" <<'EOF'
@@ -34,14 +36,14 @@ client.logout()
 EOF
 }
 
-mutt -e 'push "<tag-pattern>~s \"message 3\"<enter><tag-prefix><set-flag>!<sync-mailbox><quit>"' || fail "$(tail -n 3 "$work/mutt.log")"
+mutt 'push "<tag-pattern>~s \"message 3\"<enter><tag-prefix><set-flag>!<sync-mailbox><quit>"' || fail "$(tail -n 3 "$work/mutt.log")"
 [ "$(state INBOX FLAGGED)" = 1 ] || fail "the flag did not arrive"
 pass "a flag set by neomutt"
 
-mutt -e 'push "<delete-pattern>~s \"message 5\"<enter><sync-mailbox><quit>"' || fail "$(tail -n 3 "$work/mutt.log")"
+mutt 'push "<delete-pattern>~s \"message 5\"<enter><sync-mailbox><quit>"' || fail "$(tail -n 3 "$work/mutt.log")"
 [ "$(state INBOX ALL)" = 11 ] || fail "the deletion did not arrive"
 pass "a deletion by neomutt"
 
-mutt -e 'push "<tag-pattern>~s \"message 7\"<enter><tag-prefix><save-message>=Archive<enter><sync-mailbox><quit>"' || fail "$(tail -n 3 "$work/mutt.log")"
+mutt 'push "<tag-pattern>~s \"message 7\"<enter><tag-prefix><save-message>=Archive<enter><sync-mailbox><quit>"' || fail "$(tail -n 3 "$work/mutt.log")"
 [ "$(state Archive ALL)" = 1 ] || fail "the message is not in the archive"
 pass "a message saved to another folder by neomutt"

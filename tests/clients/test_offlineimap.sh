@@ -17,12 +17,12 @@ type = Maildir
 localfolders = $work/maildir
 [Repository remote]
 type = IMAP
-remotehost = 127.0.0.1
+remotehost = localhost
 remoteport = $imaps
 remoteuser = $user
 remotepass = $password
 ssl = yes
-sslcacertfile = $(find "$work/store" -name 'cert*.pem' | head -n 1)
+sslcacertfile = $work/store/certificate.pem
 EOF
 sync() {
 	HOME=$work timeout 120 offlineimap -c "$work/offlineimaprc" -o >"$work/offlineimap.log" 2>&1 || {
