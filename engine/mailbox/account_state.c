@@ -581,8 +581,9 @@ static bool is_ready(const struct account_state *state, struct id128 incarnation
 	struct operation_reader reader;
 	bool ready = vector_get(&state->applied, incarnation) + 1 == seq;
 
-	if (!ready)
-		return false;
+	/* An entry to be skipped has nothing in it. */
+	if (!ready || !plain.size)
+		return ready;
 	if (!operation_reader_begin(plain, &reader) && reader.has_context)
 		ready = vector_covers(&state->applied, &reader.context);
 	operation_reader_finish(&reader);
@@ -628,7 +629,9 @@ static enum err release_held(struct account_state *state)
 			continue;
 		}
 		state->held[i] = state->held[--state->held_count];
-		if (!old)
+		if (!old && !entry.plain.size)
+			err = vector_raise(&state->applied, entry.incarnation, entry.seq);
+		else if (!old)
 			err = apply_now(state, entry.incarnation, entry.seq,
 					bytes_of_buf(&entry.plain));
 		buf_wipe_finish(&entry.plain);
@@ -661,8 +664,11 @@ enum err account_state_skip(struct account_state *state, struct id128 incarnatio
 {
 	enum err err;
 
-	if (vector_get(&state->applied, incarnation) + 1 != seq)
+	if (vector_get(&state->applied, incarnation) >= seq)
 		return ERR_OK;
+	/* Those behind it wait for it just as for any other. */
+	if (vector_get(&state->applied, incarnation) + 1 != seq)
+		return hold(state, incarnation, seq, bytes_make(NULL, 0));
 	err = vector_raise(&state->applied, incarnation, seq);
 	return err ? err : release_held(state);
 }
