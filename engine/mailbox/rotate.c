@@ -174,21 +174,24 @@ static WAITS enum err publish_keys(struct mailbox *mailbox, const struct account
 
 static enum err switch_keys(struct mailbox *mailbox, struct account_keys *next)
 {
+	struct account_keys before = mailbox->keys;
 	struct envelope_opener *opener = NULL;
 	enum err err = envelope_opener_create(next->delivery, &opener);
 
-	if (!err)
-		err = mailbox_add_old_keys(mailbox, key_octets(mailbox->keys.directory),
-					   key_octets(mailbox->keys.delivery));
+	if (err)
+		return err;
+	/* Only keys that are not the present ones count as old. */
+	mailbox->keys = *next;
+	err = mailbox_add_old_keys(mailbox, key_octets(before.directory),
+				   key_octets(before.delivery));
 	if (err) {
-		if (opener)
-			envelope_opener_destroy(&opener);
+		mailbox->keys = before;
+		envelope_opener_destroy(&opener);
 		return err;
 	}
 	envelope_opener_destroy(&mailbox->opener);
-	account_keys_release(&mailbox->keys);
+	account_keys_release(&before);
 	mailbox->opener = opener;
-	mailbox->keys = *next;
 	*next = (struct account_keys){0};
 	return ERR_OK;
 }
