@@ -586,6 +586,7 @@ static void first_login(void *argument)
 	uint8_t delivery_before[X25519_SIZE];
 	struct mailbox *mailbox;
 	struct view *view;
+	uint32_t uids[2];
 
 	start(post);
 	post_add_account(post, BOB, "given", false, false);
@@ -606,6 +607,15 @@ static void first_login(void *argument)
 		sync_quietly(view);
 	}
 	assert_int_equal(view_count(view), 2);
+	uids[0] = view_uid(view, 1);
+	uids[1] = view_uid(view, 2);
+	view_close(&view);
+	mailbox_release(&mailbox);
+	/* Another session of the process that changed the keys: old and new mail opens. */
+	mailbox = post_login(post, BOB, "given");
+	view = post_view(mailbox, "INBOX");
+	post_assert_message(view, 1, "P: p\r\nSubject: before\r\n\r\n");
+	post_assert_message(view, 2, "P: p\r\nSubject: after\r\n\r\n");
 	view_close(&view);
 	mailbox_release(&mailbox);
 	post_close(post);
@@ -613,6 +623,8 @@ static void first_login(void *argument)
 	mailbox = post_login(post, BOB, "given");
 	view = post_view(mailbox, "INBOX");
 	assert_int_equal(view_count(view), 2);
+	assert_int_equal(view_uid(view, 1), uids[0]);
+	assert_int_equal(view_uid(view, 2), uids[1]);
 	assert_int_equal(home_counters(engine_home(post->engine)).broken_entries, 0);
 	post_assert_message(view, 1, "P: p\r\nSubject: before\r\n\r\n");
 	post_assert_message(view, 2, "P: p\r\nSubject: after\r\n\r\n");
