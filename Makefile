@@ -103,7 +103,7 @@ benches: $(BENCHES) ## build the micro-benchmarks
 
 RUN_PACKAGES := gcc make pkg-config libisal-dev libsodium-dev libssl-dev libev-dev libxxhash-dev \
 	liblmdb-dev libzstd-dev libunistring-dev libjansson-dev libconfuse-dev libbsd-dev
-TEST_PACKAGES := libcmocka-dev python3 openssl curl isync neomutt offlineimap3 man-db groff-base bsdextrautils
+TEST_PACKAGES := libcmocka-dev python3 python3-argon2 python3-nacl python3-xxhash python3-zstandard openssl curl isync neomutt offlineimap3 man-db groff-base bsdextrautils
 LINT_PACKAGES := cppcheck clang-format
 
 .PHONY: deps deps-check deps-lint
