@@ -3,7 +3,8 @@
  * A sealed blob. The AEAD would stop a fuzzer at the first frame, so the target seals the frames
  * itself around a padded plaintext that is the input's; or seals the input as a message and reads a
  * range back.
- * Input: mode, u64 range offset, u64 range size; then for a forged blob u32 P, u8 length of the table,
+ * Input: mode, u64 range offset, u64 range size; then for a forged blob u32 P, u8 length of the table
+ * (without its top bit P and the table are made likely),
  * u32 padded size at least, the table, the chunks; else u32 seed, u8 repetitions, the message.
  */
 #include "engine/crypto/blob_format.h"
@@ -45,14 +46,23 @@ static void forge(struct cursor *input, uint64_t offset, uint64_t size)
 {
 	static const uint8_t key[KEY_SIZE] = {9};
 	uint64_t plain_size = cursor_u32(input);
-	size_t table_count = cursor_u8(input) & 7;
+	uint8_t options = cursor_u8(input);
+	bool is_likely = (options & 128) == 0;
+	size_t table_count = options & 7;
 	size_t padded_wish = cursor_u32(input) % PADDED_MAX;
-	size_t trailer_size = BLOB_TRAILER_SIZE + table_count * 4;
+	size_t trailer_size;
 	uint8_t table[28], *padded;
 	struct buf plain = {0}, sealed = {0}, out = {0};
 	enum err err;
 
+	if (is_likely) {
+		plain_size %= 4 * CHUNK_SIZE;
+		table_count = (size_t)blob_chunk_count(plain_size);
+	}
+	trailer_size = BLOB_TRAILER_SIZE + table_count * 4;
 	fuzz_fill(input, table, table_count * 4);
+	for (size_t i = 0; is_likely && i < table_count; i++)
+		store_u32(table + 4 * i, load_u32(table + 4 * i) % (CHUNK_SIZE + 2));
 	buf_put_bytes(&plain, bytes_slice(fuzz_rest(input), 0, PADDED_MAX / 2));
 	if (plain.size + trailer_size > padded_wish)
 		padded_wish = plain.size + trailer_size;

@@ -129,7 +129,7 @@ static void read_all(struct bytes sent, uint8_t state, bool is_cut, uint32_t see
 		if (err == ERR_OK)
 			check_command(&command);
 		if (err == ERR_OK && command.literal_pending)
-			err = imap_skip(&session, command.literal_size);
+			err = imap_drop_from_literal(&session, command.literal_size);
 		note(seen, &command, err);
 		imap_command_finish(&command);
 	}
