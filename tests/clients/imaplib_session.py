@@ -62,14 +62,15 @@ def first():
     ok(client.copy("1:2", "Projects/Alpha"))
     ok(client.uid("move", uids[4], "Projects/Alpha"))
     ok(client.store("1", "+FLAGS", r"\Deleted"))
-    assert ok(client.expunge()) == [b"1"]
+    # imaplib gives what MOVE expunged before, too.
+    assert ok(client.expunge())[-1] == b"1"
     answer = client.append("Projects/Alpha", r"(\Draft)", '" 1-Feb-2020 10:00:00 +0100"', b"Subject: a\r\n\r\nb\r\n")
     assert b"APPENDUID" in ok(answer)[0]
     assert int(ok(client.select("Projects/Alpha"))[0]) == 4
     dates = ok(client.fetch("4", "(INTERNALDATE FLAGS)"))[0]
-    assert b'" 1-Feb-2020 10:00:00 +0100"' in dates and rb"\Draft" in dates, dates
+    assert b'1-Feb-2020 10:00:00 +0100"' in dates and rb"\Draft" in dates, dates
     ok(client.rename("Projects/Alpha", "Projects/Beta"))
-    ok(client.logout())
+    client.logout()
 
 
 def second():
@@ -82,7 +83,7 @@ def second():
     assert bodies == [stored(m) for i, m in enumerate(sent) if i not in (0, 4)]
     assert ok(client.search(None, "KEYWORD", "$Label1"))[0] == b"1 2"
     assert int(ok(client.select("Projects/Beta"))[0]) == 4
-    ok(client.logout())
+    client.logout()
 
 
 wrong_password()

@@ -13,12 +13,13 @@ sync() {
 	}
 }
 bodies() {
-	find "$1" -type f | sort | while read -r file; do
+	find "$1/cur" "$1/new" -type f | sort | while read -r file; do
 		sed '/^X-TUID: /d' "$file" | tr -d '\r' | sha256sum
 	done | sort
 }
 
-python3 "$clients/messages.py" "$work/mail" 30
+python3 "$clients/messages.py" "$work/mail" 31
+mv "$work/mail/0030.eml" "$work/late.eml"
 deliver "$work"/mail/*.eml
 mkdir -p "$work/maildir"
 cat >"$work/mbsyncrc" <<EOF
@@ -71,7 +72,7 @@ mv "$first" "$work/maildir/INBOX/cur/${base%%:*}:2,FS"
 second=$(find "$work/maildir/INBOX/new" -type f | sort | head -n 1)
 mv "$second" "$work/maildir/INBOX/cur/$(basename "$second" | sed 's/:.*//'):2,T"
 printf 'Subject: local draft\r\nFrom: %s\r\n\r\nwritten here\r\n' "$user" >"$work/maildir/Drafts/new/1.local"
-deliver "$work/mail/0003.eml"
+deliver "$work/late.eml"
 sync "second"
 [ "$(count INBOX)" = 30 ] || fail "30 - 1 + 1 messages expected, $(count INBOX) there"
 python3 - "$imap" "$user" "$password" <<'EOF'

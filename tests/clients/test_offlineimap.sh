@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MPL-2.0
 . "$(dirname "$0")/fixture.sh"
 
-python3 "$clients/messages.py" "$work/mail" 15
+python3 "$clients/messages.py" "$work/mail" 16
+mv "$work/mail/0015.eml" "$work/late.eml"
 deliver "$work"/mail/*.eml
 cat >"$work/offlineimaprc" <<EOF
 [general]
@@ -40,7 +41,7 @@ file=$(find "$work/maildir/INBOX/new" "$work/maildir/INBOX/cur" -type f | sort |
 name=$(basename "$file")
 mv "$file" "$work/maildir/INBOX/cur/${name%%:*}:2,S"
 printf 'Subject: from here\nFrom: %s\nDate: Mon, 1 Jan 2024 00:00:00 +0000\n\nlocal\n' "$user" >"$work/maildir/Drafts/new/1700000000.local"
-deliver "$work/mail/0002.eml"
+deliver "$work/late.eml"
 sync "second run"
 python3 - "$imap" "$user" "$password" <<'EOF'
 import imaplib, sys
