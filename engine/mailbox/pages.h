@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * pages - the bytes of a snapshot: the root and the pages that it names
- * (docs/format.md "Mailbox snapshot"). Plaintext here; snapshot.c seals them.
+ * (docs/format.md "Snapshot"). Plaintext here; snapshot.c seals them.
  *
  * The root holds what is small: folders, names, keys, how far the inbox is
  * drained. A message page holds a run of a folder's UIDs; a list page what is
