@@ -105,8 +105,11 @@ static WAITS enum err visit_reclaim(void *context, const struct log_visit *visit
 	err = catalog_stream(&replica->catalog, visit->record->tag, &stream);
 	if (err != ERR_OK || !is_live(stream, visit->record, reclaim->segment->number))
 		return err;
-	while (err == ERR_OK && !segments_ready(&replica->segments))
+	while (err == ERR_OK && !segments_ready(&replica->segments)) {
 		err = segments_prepare(&replica->segments);
+		/* Whoever came meanwhile waits for this one as well, and for no other sign. */
+		replica_pump(replica);
+	}
 	if (err == ERR_OK)
 		err = forward(reclaim, visit->record, visit->payload);
 	if (reclaim->forwarded.pending >= RECLAIM_WINDOW)
