@@ -48,7 +48,7 @@ struct drain {
 	struct mailbox *mailbox;
 	struct pending *items;
 	size_t count;
-	struct vector seen; /* operations met on the way */
+	bool met_operations; /* of another home: ours are in the state */
 };
 
 /* ---- collecting ---- */
@@ -59,8 +59,10 @@ static enum err collect(void *context, const struct entry *entry)
 	struct drain *drain = context;
 	struct pending *pending = &drain->items[drain->count];
 
-	if (entry->kind != ENTRY_DELIVERY)
-		return vector_raise(&drain->seen, entry->incarnation, entry->seq);
+	if (entry->kind != ENTRY_DELIVERY) {
+		drain->met_operations = true;
+		return ERR_OK;
+	}
 	ASSERT(drain->count < DRAIN_BATCH);
 	*pending = (struct pending){
 		.incarnation = entry->incarnation,
@@ -90,7 +92,6 @@ static void drain_finish(struct drain *drain)
 	}
 	if (drain->items)
 		memory_wipe_free(drain->items, DRAIN_BATCH * sizeof(*drain->items));
-	vector_finish(&drain->seen);
 }
 
 static WAITS enum err read_deliveries(struct drain *drain, bool *more)
@@ -480,13 +481,15 @@ static uint64_t accepted(const struct drain *drain)
 static WAITS enum err drain_batch(struct mailbox *mailbox, bool *more)
 {
 	struct drain drain = {.mailbox = mailbox};
-	bool progress;
-	enum err err = ERR_OK;
+	bool progress; /* else it would go on for ever over entries that wait */
+	enum err err;
 
 	drain.items = memory_array(DRAIN_BATCH, sizeof(*drain.items));
 	if (!drain.items)
 		return ERR_NOMEM;
 	err = read_deliveries(&drain, more);
+	if (!err && drain.met_operations)
+		err = mailbox_catch_up(mailbox);
 	if (!err)
 		err = judge(&drain);
 	if (!err)
@@ -495,7 +498,7 @@ static WAITS enum err drain_batch(struct mailbox *mailbox, bool *more)
 		choose_folders(&drain);
 		err = write_batch(&drain);
 	}
-	progress = accepted(&drain) || drain.count < DRAIN_BATCH;
+	progress = drain.met_operations || accepted(&drain);
 	if (!err)
 		mailbox->home->counters.deliveries_drained += accepted(&drain);
 	if (err || !progress)

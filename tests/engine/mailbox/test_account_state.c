@@ -583,6 +583,59 @@ static void test_out_of_memory(void **state)
 	end_world(&world);
 }
 
+/* What 50 000 messages of one folder take, half of them read. */
+static void test_memory_of_messages(void **state)
+{
+	struct account_state one;
+	struct world world = {.life = 0};
+	size_t bytes;
+	const struct collection *messages;
+
+	(void)state;
+	account_state_init(&one, NULL);
+	for (unsigned i = 0; i < 100; i++) {
+		struct operation_head head = {.clock = 5 + i};
+		struct buf plain = {0};
+		struct uid_run run = {1 + i * 500, 250};
+		struct operation flags = {.kind = OPERATION_FLAGS,
+					  .folder = folder_id(0),
+					  .runs = &run,
+					  .run_count = 1,
+					  .flags = {.system_set = FLAG_SEEN}};
+
+		operation_head_encode(&head, &plain);
+		if (!i)
+			put_folder(&world, 0, &plain);
+		for (unsigned j = 0; j < 500; j++) {
+			struct operation add = {
+				.kind = OPERATION_ADD,
+				.folder = folder_id(0),
+				.add = {.id = number_id(2, 1 + i * 500 + j),
+					.uid = 1 + i * 500 + j,
+					.blob = {.extent_count = 1, .extents[0].piece_count = 1}},
+			};
+
+			operation_encode(&add, &plain);
+		}
+		operation_encode(&flags, &plain);
+		assert_int_equal(account_state_apply(&one, number_id(9, 1), 1 + i,
+						     bytes_of_buf(&plain)),
+				 ERR_OK);
+		buf_finish(&plain);
+	}
+	messages = &account_state_folder(&one, folder_id(0))->messages;
+	assert_int_equal(messages->count, 50000);
+	assert_int_equal(messages->unseen, 25000);
+	collection_check(messages);
+	bytes = messages->slot_count * sizeof(*messages->slots) +
+		messages->count * sizeof(*messages->order) +
+		messages->ids.capacity * sizeof(*messages->ids.places) +
+		messages->register_count * sizeof(*messages->registers);
+	print_message("%zu bytes a message\n", bytes / messages->count);
+	assert_true(bytes / messages->count <= 232);
+	account_state_finish(&one);
+}
+
 /* ---- lanes ---- */
 
 static void test_lanes(void **state)
@@ -623,7 +676,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_any_order),	 cmocka_unit_test(test_planted_tombstone),
 		cmocka_unit_test(test_remove_wins),	 cmocka_unit_test(test_damaged_entries),
-		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lanes),
+		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_memory_of_messages),
+		cmocka_unit_test(test_lanes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

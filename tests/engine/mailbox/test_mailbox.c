@@ -413,6 +413,106 @@ static void test_drains(void **state)
 	run(drains);
 }
 
+/* ---- deliveries that nobody sent ---- */
+
+struct forged {
+	struct buf payload;
+	struct blob_ref blob;
+	struct id128 incarnation;
+};
+
+static enum err put_payload(void *context, const struct entry_place *place, struct buf *payload)
+{
+	struct forged *forged = context;
+
+	(void)place;
+	buf_put_bytes(payload, bytes_of_buf(&forged->payload));
+	return payload->err;
+}
+
+/* The delivery that is there, to be said again elsewhere. */
+static enum err take_delivery(void *context, const struct entry *entry)
+{
+	struct forged *forged = context;
+
+	if (entry->kind != ENTRY_DELIVERY)
+		return ERR_OK;
+	buf_clear(&forged->payload);
+	buf_put_bytes(&forged->payload, entry->payload);
+	forged->blob = entry->blobs[0];
+	return ERR_OK;
+}
+
+static WAITS void forge(struct post *post, struct forged *forged, const struct key *signing)
+{
+	const struct account_record *account =
+		accounts_find(engine_accounts(post->engine), bytes_string(ADDRESS));
+	struct journal_writer *writer;
+	struct journal_append append = {
+		.stream = account->stream,
+		.kind = ENTRY_DELIVERY,
+		.blob_incarnation = blob_incarnation(engine_blobs(post->engine)),
+		.blobs = &forged->blob,
+		.blob_count = 1,
+		.seal = put_payload,
+		.context = forged,
+	};
+
+	assert_int_equal(journal_writer_create(engine_journal(post->engine), signing,
+					       (struct id128){{4, 5, 6}}, &writer),
+			 ERR_OK);
+	assert_int_equal(journal_append(writer, &append), ERR_OK);
+	journal_writer_destroy(&writer);
+}
+
+static void forgeries(void *argument)
+{
+	struct post *post = argument;
+	const struct account_record *account;
+	struct forged forged = {.payload = {0}};
+	struct mailbox *mailbox;
+	struct view *view;
+	bool complete, more;
+
+	start(post);
+	post_deliver(post, ADDRESS, "Subject: true\r\n\r\n");
+	account = accounts_find(engine_accounts(post->engine), bytes_string(ADDRESS));
+	assert_int_equal(journal_read(engine_journal(post->engine), account->stream, NULL, 10,
+				      take_delivery, &forged, NULL, &complete, &more),
+			 ERR_OK);
+	/* Said again by a writer that may: what it seals belongs elsewhere. */
+	forge(post, &forged, post->node);
+	/* By one that signs with another key. */
+	forge(post, &forged, post->admin);
+	/* Not signed: it waits for a signature that never comes. */
+	forge(post, &forged, NULL);
+	/* Noise, signed. */
+	buf_clear(&forged.payload);
+	buf_put_zeros(&forged.payload, 300);
+	forge(post, &forged, post->node);
+	post_deliver(post, ADDRESS, "Subject: too\r\n\r\n");
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	view = post_view(mailbox, "INBOX");
+	assert_int_equal(view_count(view), 2);
+	post_assert_message(view, 1, "P: p\r\nSubject: true\r\n\r\n");
+	post_assert_message(view, 2, "P: p\r\nSubject: too\r\n\r\n");
+	assert_int_equal(home_counters(engine_home(post->engine)).broken_entries, 3);
+	/* They are passed: nobody looks at them again. */
+	restart(post, &mailbox, &view);
+	assert_int_equal(view_count(view), 2);
+	assert_int_equal(home_counters(engine_home(post->engine)).broken_entries, 0);
+	buf_finish(&forged.payload);
+	view_close(&view);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static void test_forgeries(void **state)
+{
+	(void)state;
+	run(forgeries);
+}
+
 /* ---- snapshots ---- */
 
 static void snapshots(void *argument)
@@ -674,6 +774,7 @@ int main(void)
 		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_folders),
 		cmocka_unit_test(test_drains),
+		cmocka_unit_test(test_forgeries),
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_logins),
 		cmocka_unit_test(test_app_passwords),
