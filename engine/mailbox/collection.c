@@ -750,21 +750,6 @@ enum err collection_drop(struct collection *collection, struct id128 id, const s
 	return collection_expunge(collection, &run, 1, touch, removed, context);
 }
 
-void collection_forget(struct collection *collection, const struct vector *stable)
-{
-	size_t kept = 0;
-
-	id_index_finish(&collection->tombstone_ids);
-	for (size_t i = 0; i < collection->tombstone_count; i++) {
-		struct tombstone tombstone = collection->tombstones[i];
-		struct id128 writer = collection->writers->ids[tombstone.expunged.writer];
-
-		if (vector_get(stable, writer) < tombstone.expunged.seq)
-			collection->tombstones[kept++] = tombstone;
-	}
-	collection->tombstone_count = kept;
-}
-
 /* ---- loading ---- */
 
 enum err collection_restore(struct collection *collection, const struct message_state *message,

@@ -175,8 +175,6 @@ MUST_USE enum err collection_drop(struct collection *collection, struct id128 id
 				  void (*removed)(void *context,
 						  const struct message_state *message),
 				  void *context);
-/* R7: forgets tombstones whose expunge every replica has passed. */
-void collection_forget(struct collection *collection, const struct vector *stable);
 
 /* ---- lookups ---- */
 
