@@ -123,7 +123,10 @@ run: deps ## build, make a one-node store in ./run, deliver and read a message, 
 
 check: deps-check ## install what tests need, run all tests (under 20 minutes on 2 cores)
 	@$(MAKE) --no-print-directory -j$$(nproc) -s all tests replays
-	@tests/run.sh $(B) $(TESTS) $(sort $(wildcard tests/clients/test_*.sh tests/tools/test_*.sh tests/fuzz/test_*.sh))
+	@CPPFLAGS="-DAEROSTORE_NULL_CIPHER -DAEROSTORE_TEST_BUILD" \
+		$(MAKE) --no-print-directory -j$$(nproc) -s all SUFFIX=-null
+	@AEROSTORE_NULL_BUILD=$(B)-null tests/run.sh $(B) $(TESTS) $(sort \
+		$(wildcard tests/clients/test_*.sh tests/tools/test_*.sh tests/fuzz/test_*.sh tests/confidentiality/test_*.sh))
 
 unit: tests ## the unit tests alone, in this variant
 	@tests/run.sh $(B) $(TESTS)

@@ -9,7 +9,7 @@
 set -eu
 
 build=$(cd "${AEROSTORE_BUILD:-build/release}" && pwd)
-clients=$(cd "$(dirname "$0")" && pwd)
+clients=$(cd "$(dirname "$0")/../clients" && pwd)
 work=$(mktemp -d)
 aerod_pid=
 passed=0
@@ -55,6 +55,7 @@ free_ports() {
 }
 
 start_aerod() {
+	touch "$work/aerod.log"
 	"$build/aerod" -c "$work/store/aerostore.conf" >>"$work/aerod.log" 2>&1 &
 	aerod_pid=$!
 	for _ in $(seq 200); do

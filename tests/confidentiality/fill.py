@@ -23,7 +23,9 @@ def canary(name):
 def message():
     data = random.Random(1).randbytes(300000)
     middle = canary("attachment-content").encode()
-    data = data[:150000] + middle + data[150000:]
+    # Where one line of base64 holds all of it.
+    start = 57 * 2631 + 3
+    data = data[:start] + middle + data[start:]
     return (
         f"From: {canary('from')} <from@example.net>\r\nTo: {user}\r\nSubject: {canary('subject')}\r\n"
         f"X-Header: {canary('header')}\r\nMessage-ID: <{canary('message-id')}@example.net>\r\n"
