@@ -23,7 +23,7 @@ for client in (
     client.logout()
 EOF
 sleep 122
-[ "$("$build/aeroctl" -c "$work/store/aerostore.conf" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["accounts"]["unlocked"])')" = 0 ] ||
+[ "$("$build/aeroctl" -c "$work/store/aerostore.conf" status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["accounts_unlocked"])')" = 0 ] ||
 	fail "the account is still unlocked"
 for text in "$password" canary-of-the-subject canary-of-the-body; do
 	count=$(python3 "$here/memory.py" "$aerod_pid" "$text")
