@@ -105,8 +105,8 @@ struct set_read_call {
 };
 
 /*
- * Bytes of a sealed column as parity covers it: zeros behind its end. ERR_STALE: not sealed, or
- * under another seal.
+ * Bytes of a sealed column as parity covers it: zeros behind its end. A data column that has voted
+ * for the seal gives them, too. ERR_STALE: neither, or another seal.
  */
 struct set_range_call {
 	struct wire_call wire;

@@ -207,26 +207,16 @@ enum err member_read(struct member *member, struct member_column *column,
 					  record_size(call->entry.payload_size), &call->record);
 }
 
-enum err member_range(struct member *member, struct member_column *column,
-		      struct set_range_call *call)
+/* Reads [offset, offset + size) of a column that ends at `body`: zeros behind that. */
+static WAITS enum err read_padded(struct env_file *file, uint64_t body,
+				  const struct set_range_call *call, struct shared **out)
 {
-	uint64_t body = column->trailer.body_size, have;
-	struct shared *bytes;
-	struct env_file *file;
-	enum err err;
+	uint64_t have = call->offset >= body ? 0 : body - call->offset;
+	struct shared *bytes = shared_create(call->size);
+	enum err err = ERR_OK;
 
-	if (!member_column_sealed(column) ||
-	    !hash128_equal(column->trailer.certificate.seal, call->seal))
-		return ERR_STALE;
-	if (call->size > record_size(RECORD_PAYLOAD_MAX))
-		return ERR_LIMIT;
-	err = member_file(member, column, &file);
-	if (err != ERR_OK)
-		return err;
-	bytes = shared_create(call->size);
 	if (bytes == NULL)
 		return ERR_NOMEM;
-	have = call->offset >= body ? 0 : body - call->offset;
 	have = have < call->size ? have : call->size;
 	memset(bytes->data + have, 0, call->size - (size_t)have);
 	if (have > 0)
@@ -235,8 +225,44 @@ enum err member_range(struct member *member, struct member_column *column,
 	if (err != ERR_OK)
 		shared_release(&bytes);
 	else
-		call->bytes = bytes;
+		*out = bytes;
 	return err == ERR_TORN ? ERR_CORRUPT : err;
+}
+
+/*
+ * A data member that has voted is exactly what the seal says, though nobody has told it yet that
+ * the others voted, too: its range must not be missing until somebody does.
+ */
+static bool is_voted_data(const struct member_column *column, struct hash128 seal)
+{
+	return column->header.kind == COLUMN_DATA && column->log != NULL &&
+	       column->machine.voting == SET_VOTE_CAST &&
+	       hash128_equal(column->machine.vote.seal, seal);
+}
+
+enum err member_range(struct member *member, struct member_column *column,
+		      struct set_range_call *call)
+{
+	struct env_file *file;
+	enum err err;
+
+	if (call->size > record_size(RECORD_PAYLOAD_MAX))
+		return ERR_LIMIT;
+	if (is_voted_data(column, call->seal)) {
+		uint64_t body = column->machine.vote.descriptor.length[column->header.column];
+
+		column->log_readers++;
+		err = read_padded(log_file(column->log), body, call, &call->bytes);
+		column->log_readers--;
+		cond_broadcast(&column->changed);
+		return err;
+	}
+	if (!member_column_sealed(column) ||
+	    !hash128_equal(column->trailer.certificate.seal, call->seal))
+		return ERR_STALE;
+	err = member_file(member, column, &file);
+	return err != ERR_OK ? err
+			     : read_padded(file, column->trailer.body_size, call, &call->bytes);
 }
 
 /* ---- lists ---- */
