@@ -178,6 +178,7 @@ struct finish {
 	/* absent: answers, but has no column of this set; or removed it, as the directory says */
 	unsigned answered, absent;
 	bool all_placed; /* a column without a volume is one that was removed */
+	uint32_t certified; /* bit i: member i holds the certificate */
 };
 
 /* ERR_NOTFOUND: the directory knows nothing to finish. */
@@ -189,6 +190,8 @@ bool finish_all_known(const struct finish *finish);
 /* Votes, certificate, publication. ERR_STALE: not unanimous. */
 WAITS MUST_USE enum err finish_seal(struct finish *finish,
 				    const struct set_descriptor *descriptor);
+/* After one of these two: every member holds the certificate. */
+bool finish_is_complete(const struct finish *finish);
 /* Hands out a certificate that a member holds. */
 WAITS MUST_USE enum err finish_certify(struct finish *finish);
 /* Deletes the set's columns, and says so in the directory. */

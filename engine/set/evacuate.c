@@ -263,6 +263,9 @@ static WAITS enum err seal_target(struct evacuation *evacuation)
 	err = finish_load(evacuation->finish->blobs, target->header.set, finish);
 	if (err == ERR_OK)
 		err = finish_seal(finish, &descriptor);
+	/* The old columns go next: any one certificate might be on the volume that fails then. */
+	if (err == ERR_OK && !finish_is_complete(finish))
+		err = ERR_UNAVAILABLE;
 	memory_free(finish);
 	return err == ERR_STALE || err == ERR_NOTFOUND ? ERR_UNAVAILABLE : err;
 }

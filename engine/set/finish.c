@@ -166,6 +166,7 @@ static WAITS enum err certify(struct finish *finish, const struct set_certificat
 		shared_release(&calls[i].index);
 	}
 	memory_free(calls);
+	finish->certified = certified;
 	if (certified == 0)
 		return task_canceled() ? ERR_CANCELED : ERR_UNAVAILABLE;
 	finish->blobs->seals++;
@@ -237,6 +238,11 @@ enum err finish_remove(struct finish *finish)
 
 /* ---- the whole ---- */
 
+bool finish_is_complete(const struct finish *finish)
+{
+	return finish->certified == (1u << profile_members(finish->profile)) - 1;
+}
+
 /* What a complete born-sealed set took over is there, and nowhere else any more. */
 static WAITS enum err publish_succession(struct finish *finish)
 {
@@ -253,6 +259,24 @@ static WAITS enum err publish_succession(struct finish *finish)
 	return err;
 }
 
+/*
+ * One that an evacuation was filling when it was cut off, and of which nobody here holds the
+ * certificate. What it copies is still where it was if there is none at all: that is so when
+ * everybody has answered, or somebody has not voted. Otherwise a silent member may hold it, and
+ * then nothing else has these records: they are copied like those of any other set.
+ */
+static enum set_plan plan_born_sealed(const struct finish *finish)
+{
+	unsigned members = profile_members(finish->profile);
+
+	if (finish_all_known(finish))
+		return SET_PLAN_REMOVE;
+	for (unsigned i = 0; i < members; i++)
+		if (finish->answers[i].answered && !finish->answers[i].voted)
+			return SET_PLAN_REMOVE;
+	return SET_PLAN_EVACUATE;
+}
+
 static WAITS enum err follow_plan(struct finish *finish)
 {
 	struct set_descriptor *target = memory_allocate(sizeof(*target));
@@ -262,16 +286,15 @@ static WAITS enum err follow_plan(struct finish *finish)
 	if (target == NULL)
 		return ERR_NOMEM;
 	plan = set_plan(finish->profile, finish->answers, target);
-	/* One that evacuation was still filling when it was cut off: what it copies is where it was. */
-	if (plan != SET_PLAN_CERTIFY && finish->answered > 0 && finish->header.born_sealed)
-		plan = SET_PLAN_REMOVE;
 	/* One that lost its last records while a member was away: the rest is long removed. */
 	if (plan == SET_PLAN_WAIT && finish->answered > 0 && finish_all_known(finish))
 		plan = SET_PLAN_EVACUATE;
+	if ((plan == SET_PLAN_SEAL || plan == SET_PLAN_EVACUATE) && finish->header.born_sealed)
+		plan = plan_born_sealed(finish);
 	switch (plan) {
 	case SET_PLAN_CERTIFY:
 		err = finish_certify(finish);
-		if (err == ERR_OK)
+		if (err == ERR_OK && finish_is_complete(finish))
 			err = publish_succession(finish);
 		break;
 	case SET_PLAN_SEAL:
@@ -282,7 +305,10 @@ static WAITS enum err follow_plan(struct finish *finish)
 			err = evacuate_set(finish);
 		break;
 	case SET_PLAN_EVACUATE:
-		err = evacuate_set(finish);
+		/* The names that lead here must lead on to where it goes. */
+		err = publish_succession(finish);
+		if (err == ERR_OK)
+			err = evacuate_set(finish);
 		break;
 	case SET_PLAN_REMOVE:
 		err = finish_remove(finish);
@@ -322,16 +348,61 @@ static bool fill_members(struct finish *finish)
 	return filled;
 }
 
+/* Every column is sealed, or what was in it has gone on to a set of which that is true. */
+static bool is_whole(const struct blobs *blobs, uint64_t set)
+{
+	const struct directory_record *record = directory_store_get(blobs->directory, set);
+	uint32_t sealed = 0;
+
+	if (record == NULL || !record->born)
+		return false;
+	for (uint32_t i = 0; i < record->placements.count; i++) {
+		struct directory_placement placement;
+
+		directory_get_placement(record, i, &placement);
+		if ((placement.seal.low | placement.seal.high) != 0)
+			sealed |= 1u << placement.column;
+	}
+	return record->successors.count != 0 ||
+	       sealed == (1u << profile_members(record->birth.profile)) - 1;
+}
+
+/*
+ * Whether one of the successors stands for the set, and says so in the directory and not only in
+ * a header. One that a crash left unfinished is finished first.
+ */
+static WAITS enum err is_succeeded(struct blobs *blobs, uint64_t set, bool *out)
+{
+	enum err err = ERR_OK;
+
+	*out = false;
+	for (uint32_t i = 0; err == ERR_OK && !*out; i++) {
+		const struct directory_record *record = directory_store_get(blobs->directory, set);
+		uint64_t successor;
+
+		if (record == NULL || i >= record->successors.count)
+			break;
+		successor = directory_get_successor(record, i);
+		if (!is_whole(blobs, successor))
+			err = finish_set(blobs, successor);
+		if (err != ERR_CANCELED && err != ERR_NOMEM)
+			err = ERR_OK;
+		*out = err == ERR_OK && is_whole(blobs, successor);
+	}
+	return err;
+}
+
 enum err finish_set(struct blobs *blobs, uint64_t set)
 {
 	struct finish *finish = memory_allocate(sizeof(*finish));
-	const struct directory_record *record = directory_store_get(blobs->directory, set);
-	bool succeeded = record != NULL && record->successors.count != 0;
+	bool succeeded = false;
 	enum err err;
 
 	if (finish == NULL)
 		return ERR_NOMEM;
-	err = finish_load(blobs, set, finish);
+	err = is_succeeded(blobs, set, &succeeded);
+	if (err == ERR_OK)
+		err = finish_load(blobs, set, finish);
 	if (err == ERR_OK && !succeeded)
 		err = finish_ask(finish, SET_ASK);
 	if (err == ERR_OK && fill_members(finish))

@@ -190,10 +190,146 @@ static void test_lives_with_a_volume_away(void **state)
 		lives(seed, seed % 2 != 0);
 }
 
+/*
+ * An evacuation to two volumes, cut while the new set has its certificate on one of them only; the
+ * start after that is cut at every step; then the volume with the certificate is away.
+ */
+#define EVACUATED 0u /* away while its set is evacuated */
+static size_t sealed_alone;
+
+static WAITS void write_set(void *argument)
+{
+	(void)argument;
+	blobs_fixture_format(&fixture);
+	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(blobs_fixture_put(&fixture, 9000, 0), ERR_OK);
+	blobs_fixture_close(&fixture);
+	move("v", "away", EVACUATED);
+}
+
+static WAITS void settle(void *argument)
+{
+	(void)argument;
+	if (blobs_fixture_open(&fixture) != ERR_OK)
+		return;
+	(void)!blobs_settle(fixture.blobs);
+	blobs_fixture_close(&fixture);
+}
+
+static WAITS uint64_t count_sealed_without(size_t volume)
+{
+	struct blobs_status status;
+
+	move("v", "away", volume);
+	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
+	blobs_get_status(fixture.blobs, &status);
+	blobs_fixture_close(&fixture);
+	move("away", "v", volume);
+	return status.sets_sealed;
+}
+
+/* Which of the two holds a certificate that the other has not; volume_count: both or none. */
+static WAITS void find_sealed_alone(void *argument)
+{
+	uint64_t first = count_sealed_without(2), second = count_sealed_without(1);
+
+	(void)argument;
+	sealed_alone = first == second ? volume_count : first > second ? 1 : 2;
+}
+
+static WAITS void check_without_certificate(void *argument)
+{
+	(void)argument;
+	move("away", "v", EVACUATED);
+	move("v", "away", sealed_alone);
+	settle(NULL);
+	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
+	blobs_fixture_check(&fixture);
+	blobs_fixture_close(&fixture);
+	move("away", "v", sealed_alone);
+	settle(NULL);
+	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
+	blobs_fixture_check(&fixture);
+	blobs_fixture_close(&fixture);
+}
+
+/* False when the work ended before the step. */
+static bool cut_at(struct sim *sim, uint64_t step)
+{
+	struct sim_node *node = sim->nodes[0];
+	bool cut;
+
+	node->crash_at = node->step_count + step;
+	node->crash_outcome = SIM_CRASH_DROP_ALL;
+	assert_int_equal(sim_run_task(sim, settle, NULL), ERR_OK);
+	cut = !sim_is_running(node);
+	node->crash_at = 0;
+	if (!cut)
+		sim_crash(node, SIM_CRASH_DROP_ALL);
+	assert_int_equal(sim_unwind(node), ERR_OK);
+	sim_restart(node);
+	return cut;
+}
+
+static struct sim *evacuate_until(uint64_t seed, uint64_t step, bool *cut)
+{
+	struct sim *sim = sim_create(seed, NULL);
+
+	memset(&fixture, 0, sizeof(fixture));
+	(void)sim_add_node(sim);
+	volume_count = 3;
+	blobs_fixture_add_disks(&fixture, sim, volume_count);
+	fixture.options.passive = true;
+	fixture.journaled = true;
+	assert_int_equal(sim_run_task(sim, write_set, NULL), ERR_OK);
+	*cut = cut_at(sim, step);
+	return sim;
+}
+
+/* Returns how many double cuts it checked. */
+static unsigned cut_twice(uint64_t seed, uint64_t step)
+{
+	unsigned checked = 0;
+	bool cut = true;
+
+	for (uint64_t second = 1; cut; second++) {
+		struct sim *sim = evacuate_until(seed, step, &cut);
+
+		cut = cut_at(sim, second);
+		assert_int_equal(sim_run_task(sim, check_without_certificate, NULL), ERR_OK);
+		sim_finish(&sim);
+		checked++;
+	}
+	return checked;
+}
+
+static void test_a_lone_certificate(void **state)
+{
+	unsigned checked = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		bool cut = true;
+
+		for (uint64_t step = 1; cut; step++) {
+			struct sim *sim = evacuate_until(seed, step, &cut);
+
+			assert_int_equal(sim_run_task(sim, find_sealed_alone, NULL), ERR_OK);
+			sim_finish(&sim);
+			if (cut && sealed_alone < volume_count)
+				checked += cut_twice(seed, step);
+		}
+	}
+	print_message("%u double cuts\n", checked);
+	assert_true(checked > 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lives_with_a_volume_away),
+		cmocka_unit_test(test_a_lone_certificate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
