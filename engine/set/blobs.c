@@ -239,7 +239,7 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 			continue;
 		if (record->seals.count != 0)
 			out->sets_sealed++;
-		else
+		else if (!recovery_is_away(blobs, record))
 			out->sets_unsealed_old++;
 		if (tolerates(blobs, record) < tolerated)
 			tolerated = tolerates(blobs, record);

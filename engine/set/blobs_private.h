@@ -212,6 +212,8 @@ WAITS MUST_USE enum err fetch_list(struct finish *finish, unsigned member,
 
 /* Looks for sets to finish, in a task, now or after the one under way. */
 void recovery_kick(struct blobs *blobs);
+/* What is left of it lies on volumes that are away: it goes on when one of them comes. */
+bool recovery_is_away(const struct blobs *blobs, const struct directory_record *record);
 void recovery_kick_later(struct blobs *blobs, uint64_t delay_ms);
 /* Waits until it has nothing more to do; ERR_UNAVAILABLE when something is left. */
 WAITS MUST_USE enum err recovery_run(struct blobs *blobs);

@@ -28,8 +28,7 @@ static bool has_unfinished_member(const struct blobs *blobs, const struct direct
 	return false;
 }
 
-/* What is left of it lies on volumes that are away: it goes on when one of them comes. */
-static bool is_away(const struct blobs *blobs, const struct directory_record *record)
+bool recovery_is_away(const struct blobs *blobs, const struct directory_record *record)
 {
 	for (uint32_t i = 0; i < record->placements.count; i++) {
 		struct directory_placement placement;
@@ -43,7 +42,7 @@ static bool is_away(const struct blobs *blobs, const struct directory_record *re
 
 static bool is_finished(const struct blobs *blobs, const struct directory_record *record)
 {
-	if (!record->born || is_away(blobs, record) ||
+	if (!record->born || recovery_is_away(blobs, record) ||
 	    !id128_equal(record->birth.node, blobs->options.node))
 		return true;
 	if (record->seals.count == 0 && record->successors.count == 0)
