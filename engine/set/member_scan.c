@@ -171,6 +171,12 @@ static WAITS enum err read_header(struct member *member, const char *name,
 		err = read_trailer(file, header, trailer);
 		*sealed = err == ERR_OK;
 		err = err == ERR_NOTFOUND ? ERR_OK : err;
+		/*
+		 * A process that was killed leaves trailers that are read here and yet are not on
+		 * the disk: mirrors, and what was evacuated, go because of them.
+		 */
+		if (*sealed)
+			err = io_commit(NULL, 0, &file, 1, NULL);
 	}
 	io_close(&file);
 	buf_finish(&path);
