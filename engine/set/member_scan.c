@@ -171,12 +171,6 @@ static WAITS enum err read_header(struct member *member, const char *name,
 		err = read_trailer(file, header, trailer);
 		*sealed = err == ERR_OK;
 		err = err == ERR_NOTFOUND ? ERR_OK : err;
-		/*
-		 * A process that was killed leaves trailers that are read here and yet are not on
-		 * the disk: mirrors, and what was evacuated, go because of them.
-		 */
-		if (*sealed)
-			err = io_commit(NULL, 0, &file, 1, NULL);
 	}
 	io_close(&file);
 	buf_finish(&path);
@@ -201,18 +195,32 @@ static void take_trailer(struct member_column *column, const struct column_trail
 	column->machine.has_mirror = false;
 }
 
+/* A process that was killed leaves a trailer that can be read here and yet is not on the disk. */
+static WAITS enum err remove_mirror(struct member *member, const struct column_header *header)
+{
+	char name[COLUMN_NAME_SIZE];
+	struct env_file *parity = NULL;
+	enum err err;
+
+	column_name(header->set, header->column, COLUMN_PARITY, name);
+	err = volume_open_file(member->volume, name, &parity);
+	if (err == ERR_OK)
+		err = io_commit(NULL, 0, &parity, 1, NULL);
+	io_close(&parity);
+	if (err == ERR_IO)
+		volume_fail(member->volume, err);
+	if (err != ERR_OK)
+		return err;
+	column_name(header->set, header->column, COLUMN_MIRROR, name);
+	return volume_remove_file(member->volume, name);
+}
+
 /* A mirror whose parity is sealed is a leftover; a parity file without trailer is unfinished. */
 static WAITS enum err merge_parity(struct member *member, struct member_column *column,
-				   const char *name, enum column_kind kind, bool sealed)
+				   enum column_kind kind, bool sealed)
 {
-	if (sealed) {
-		char mirror[COLUMN_NAME_SIZE];
-
-		column_name(column->header.set, column->header.column, COLUMN_MIRROR, mirror);
-		return volume_remove_file(member->volume, mirror);
-	}
-	if (kind == COLUMN_MIRROR && member_column_sealed(column))
-		return volume_remove_file(member->volume, name);
+	if (sealed || (kind == COLUMN_MIRROR && member_column_sealed(column)))
+		return remove_mirror(member, &column->header);
 	return ERR_OK;
 }
 
@@ -235,7 +243,7 @@ static WAITS enum err open_column(struct member *member, const char *name, enum 
 		take_trailer(column, &trailer);
 	}
 	if (column != NULL)
-		return merge_parity(member, column, name, kind, sealed);
+		return merge_parity(member, column, kind, sealed);
 	/* Parity alone, without its certificate: its mirror's vote would say what it is. */
 	if (kind == COLUMN_PARITY && !sealed)
 		return ERR_OK;
@@ -275,7 +283,7 @@ enum err member_scan(struct member *member)
 		column_name(set, index, kind, path);
 		err = open_column(member, path, kind);
 		/* Once more: not every error comes from damage. */
-		if (err == ERR_IO)
+		if (err == ERR_IO && volume_state(member->volume) != VOLUME_FAILED)
 			err = open_column(member, path, kind);
 		/* One unreadable file is its own set's trouble, which the other members mend. */
 		if (err == ERR_CORRUPT || err == ERR_NEWER || err == ERR_TORN) {
