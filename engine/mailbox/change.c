@@ -405,6 +405,10 @@ static enum err make_changes(struct copying *copying)
 	return ERR_OK;
 }
 
+/*
+ * After a move that succeeds the caller leaves the gate, when the originals are gone: another
+ * session that moves them would find them still there, and there would be two.
+ */
 static WAITS enum err stamp_copies(struct copying *copying)
 {
 	struct mailbox *mailbox = copying->mailbox;
@@ -422,7 +426,8 @@ static WAITS enum err stamp_copies(struct copying *copying)
 	}
 	for (size_t i = 0; i < copying->change_count && !err; i++)
 		mailbox_enqueue(mailbox, copying->changes[i]);
-	mailbox_uids_leave(mailbox);
+	if (err || !copying->move)
+		mailbox_uids_leave(mailbox);
 	return err;
 }
 
@@ -467,6 +472,8 @@ static WAITS enum err run_copying(struct copying *copying)
 		if (failed && !err)
 			err = failed;
 	}
+	if (copying->move)
+		mailbox_uids_leave(copying->mailbox);
 	/* What has moved has moved (RFC 6851 allows a part); copies must be all or nothing. */
 	if (err && some && !copying->move && err != ERR_CANCELED)
 		undo_copies(copying);
