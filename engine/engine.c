@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/base/hash.h"
 #include "engine/base/memory.h"
 #include "engine/journal/store.h"
 #include "engine/set/blobs.h"
@@ -70,6 +71,20 @@ static const char *refusal(enum err err)
 	}
 }
 
+/*
+ * What only a missing volume can tell is missing, too: readers must know that there is one. Who it
+ * is nobody here knows, so it goes by its directory.
+ */
+static enum err put_missing(struct engine *engine, const struct slot *slot)
+{
+	struct hash128 hash = hash_128(slot->directory, strlen(slot->directory));
+	struct layout_volume entry = {.weight = 1, .failed = true};
+
+	store_u64(entry.volume.octets, hash.low);
+	store_u64(entry.volume.octets + 8, hash.high);
+	return layout_put(&engine->layout, &entry);
+}
+
 /* A volume that is missing or damaged leaves the store degraded; one that is not ours refuses it. */
 static enum err open_volume(struct engine *engine, struct slot *slot, struct id128 cluster)
 {
@@ -82,7 +97,7 @@ static enum err open_volume(struct engine *engine, struct slot *slot, struct id1
 	if (err != ERR_OK) {
 		env_log(sched_env(engine->sched), "event=volume-not-opened path=\"%s\" error=%s",
 			slot->directory, err_name(err));
-		return refusal(err) != NULL || err == ERR_CANCELED ? err : ERR_OK;
+		return refusal(err) != NULL || err == ERR_CANCELED ? err : put_missing(engine, slot);
 	}
 	entry.volume = volume_id(slot->volume);
 	entry.node = volume_identity(slot->volume)->node;
