@@ -8,19 +8,20 @@
 #include "tests/sim/whole/world.h"
 
 /* X(name): what must have happened for the oracles to mean something. */
-#define REPORT_LIST(X)                                                                         \
-	X(sent) X(acknowledged) X(refused) X(reads) X(reads_retried) X(listings)               \
-	X(incomplete_listings) X(manifests) X(flag_changes) X(expunges) X(copies) X(crashes)   \
-	X(restarts) X(seals) X(evacuations) X(degraded_reads) X(mirror_reads)                  \
-	X(truncated) X(events) X(virtual_ms)
+#define REPORT_LIST(X)                                                                             \
+	X(sent)                                                                                    \
+	X(acknowledged) X(refused) X(reads) X(reads_retried) X(listings) X(incomplete_listings)    \
+		X(manifests) X(flag_changes) X(expunges) X(copies) X(crashes) X(restarts) X(seals) \
+			X(evacuations) X(degraded_reads) X(mirror_reads) X(truncated) X(events)    \
+				X(virtual_ms)
 
 struct report {
 #define X(name) uint64_t name;
 	REPORT_LIST(X)
 #undef X
 	uint64_t faults[SIM_FAULT_COUNT];
-	uint64_t trace_hash;	/* of the last run */
-	char oracle[32];	/* which found something first; empty: none */
+	uint64_t trace_hash; /* of the last run */
+	char oracle[32];     /* which found something first; empty: none */
 };
 
 void report_add(struct report *sum, const struct report *one);

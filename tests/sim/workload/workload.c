@@ -162,6 +162,15 @@ static void expunge(struct step *step, uint32_t uid)
 	}
 }
 
+static void shuffle(struct step *step, uint32_t uid)
+{
+	struct workload *workload = step->workload;
+
+	if (workload->target->shuffle(workload->system, step->node, step->device->account, uid) ==
+	    ERR_OK)
+		workload->counters.shuffles++;
+}
+
 /* A session: sees what is new, and then does one thing with one message. */
 static void visit(void *argument)
 {
@@ -178,6 +187,8 @@ static void visit(void *argument)
 			expunge(step, uid);
 		else if (what < 6)
 			(void)fetch(step, uid, &number);
+		else if (what == 6 && workload->target->shuffle != NULL)
+			shuffle(step, uid);
 		else if (workload->target->set_flags(workload->system, step->node,
 						     step->device->account, uid,
 						     random_below(workload, 32)) == ERR_OK)
@@ -319,6 +330,8 @@ static enum err be_quiet(struct workload *workload)
 		for (size_t j = 0; j < sim->nodes[i]->tree.disk_count; j++)
 			sim_stop_faults(sim->nodes[i]->tree.disks[j]);
 	}
+	if (workload->target->before_quiet != NULL)
+		workload->target->before_quiet(workload->system);
 	err = lives_settle(&workload->lives);
 	return err == ERR_OK ? sim_run_for(sim, workload->options.quiet_ms) : err;
 }

@@ -45,6 +45,11 @@ struct target {
 				    uint32_t uid, uint32_t flags);
 	WAITS enum err (*expunge)(void *system, struct sim_node *node, uint32_t account,
 				  uint32_t uid);
+	/* Copies it or moves it to another folder, and comes back to what is there. May be NULL. */
+	WAITS enum err (*shuffle)(void *system, struct sim_node *node, uint32_t account,
+				  uint32_t uid);
+	/* Between the two phases, when faults have ended: an event of the world's. May be NULL. */
+	void (*before_quiet)(void *system);
 };
 
 /* Zero means the default. */
@@ -60,7 +65,8 @@ struct workload_options {
 };
 
 struct workload_counters {
-	uint64_t sent, acknowledged, polls, fetches, flag_changes, expunges, crashes, restarts;
+	uint64_t sent, acknowledged, polls, fetches, flag_changes, expunges, shuffles, crashes,
+		restarts;
 	enum verdict broken; /* the first promise that was; FINE: none */
 };
 
