@@ -650,7 +650,7 @@ void summary_parser_destroy(struct summary_parser **parser)
 	buf_wipe_finish(&dead->preview);
 	buf_finish(&dead->capture_charset);
 	summary_part_finish(&dead->part);
-	memory_wipe_free(dead, sizeof(*dead));
+	memory_free(dead);
 	*parser = NULL;
 }
 

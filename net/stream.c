@@ -228,10 +228,7 @@ static void input_release(struct stream *stream)
 {
 	struct input *input = &stream->input;
 
-	if (stream->secret)
-		memory_wipe_free(input->buffer, input->capacity);
-	else
-		memory_free(input->buffer);
+	memory_free(input->buffer);
 	*input = (struct input){0};
 }
 

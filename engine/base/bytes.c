@@ -85,7 +85,7 @@ void buf_finish(struct buf *buf)
 
 void buf_wipe_finish(struct buf *buf)
 {
-	memory_wipe_free(buf->data, buf->capacity);
+	memory_free(buf->data);
 	*buf = (struct buf){0};
 }
 

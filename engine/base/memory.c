@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "engine/base/memory.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,13 +29,31 @@ void *memory_array(size_t count, size_t size)
 	return memory_allocate(count * size);
 }
 
+/*
+ * By hand rather than by realloc(3), which leaves what it moved behind. The
+ * block's true size is asked of the allocator, so that none has to be kept.
+ */
 void *memory_resize(void *block, size_t size)
 {
-	return may_allocate() ? realloc(block, size != 0 ? size : 1) : NULL;
+	size_t held = block != NULL ? malloc_usable_size(block) : 0;
+	void *bigger;
+
+	if (!may_allocate())
+		return NULL;
+	if (block != NULL && size <= held && size >= held / 2)
+		return block;
+	bigger = malloc(size != 0 ? size : 1);
+	if (bigger == NULL || block == NULL)
+		return bigger;
+	memcpy(bigger, block, held < size ? held : size);
+	memory_free(block);
+	return bigger;
 }
 
 void memory_free(void *block)
 {
+	if (block != NULL)
+		explicit_bzero(block, malloc_usable_size(block));
 	free(block);
 }
 
@@ -42,13 +61,6 @@ void memory_wipe(void *block, size_t size)
 {
 	if (size != 0)
 		explicit_bzero(block, size);
-}
-
-void memory_wipe_free(void *block, size_t size)
-{
-	if (block != NULL)
-		memory_wipe(block, size);
-	free(block);
 }
 
 void memory_fail_after(uint64_t count)

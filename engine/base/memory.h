@@ -5,7 +5,9 @@
  * memory_allocate() and friends return NULL when memory is out, which callers
  * turn into ERR_NOMEM; a size of 0 is allowed and gives a pointer that can be
  * freed. Tests make the n-th allocation fail with memory_fail_after().
- * Nothing here holds keys: those live in engine/crypto/key.h.
+ * Whatever is freed or moved is overwritten first: nearly all of it was
+ * somebody's mail. Nothing here holds long-lived keys: those live in
+ * engine/crypto/key.h.
  */
 #ifndef AEROSTORE_ENGINE_BASE_MEMORY_H
 #define AEROSTORE_ENGINE_BASE_MEMORY_H
@@ -19,9 +21,9 @@ void *memory_allocate(size_t size) __attribute__((malloc, warn_unused_result));
 void *memory_array(size_t count, size_t size) __attribute__((malloc, warn_unused_result));
 /* As realloc(3); the bytes beyond the old size are undefined. */
 void *memory_resize(void *block, size_t size) __attribute__((warn_unused_result));
+/* Overwrites with zeros first; NULL is allowed. */
 void memory_free(void *block);
-/* Overwrites with zeros first, in a way no optimiser removes. */
-void memory_wipe_free(void *block, size_t size);
+/* In a way no optimiser removes. */
 void memory_wipe(void *block, size_t size);
 
 /* Tests only: the allocation after the next `count` ones fails, once. UINT64_MAX: never. */

@@ -229,7 +229,7 @@ static enum err append_chunk(struct reader *reader, uint64_t chunk, struct bytes
 	err = decompress_string(stored, plain, size);
 	if (err == ERR_OK)
 		memcpy(out->data + out->size, plain + from, (size_t)(to - from));
-	memory_wipe_free(plain, size);
+	memory_free(plain);
 	return err;
 }
 

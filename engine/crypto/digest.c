@@ -46,6 +46,6 @@ void digest_finish(struct digest *digest, uint8_t out[DIGEST_SIZE])
 void digest_destroy(struct digest **digest)
 {
 	if (*digest)
-		memory_wipe_free(*digest, sizeof(**digest));
+		memory_free(*digest);
 	*digest = NULL;
 }

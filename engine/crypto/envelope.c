@@ -89,7 +89,7 @@ static void window_destroy(struct envelope_sender *sender, struct window *window
 {
 	map_remove(&sender->windows, &window->recipient);
 	TAILQ_REMOVE(&sender->by_use, window, by_use);
-	memory_wipe_free(window, sizeof(*window));
+	memory_free(window);
 }
 
 static void wipe_expired(struct env_timer *timer)
@@ -173,7 +173,7 @@ static enum err window_create(struct envelope_sender *sender, const struct recip
 	if (err == ERR_OK)
 		err = map_put(&sender->windows, recipient, window);
 	if (err != ERR_OK) {
-		memory_wipe_free(window, sizeof(*window));
+		memory_free(window);
 		return err;
 	}
 	TAILQ_INSERT_TAIL(&sender->by_use, window, by_use);

@@ -30,8 +30,7 @@ void collection_finish(struct collection *collection)
 	for (size_t i = 0; i < collection->keyword_count; i++)
 		memory_free(collection->keywords[i]);
 	if (collection->slots)
-		memory_wipe_free(collection->slots,
-				 collection->slot_capacity * sizeof(*collection->slots));
+		memory_free(collection->slots);
 	memory_free(collection->order);
 	id_index_finish(&collection->ids);
 	memory_free(collection->registers);

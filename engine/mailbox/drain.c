@@ -91,7 +91,7 @@ static void drain_finish(struct drain *drain)
 		buf_wipe_finish(&drain->items[i].plain);
 	}
 	if (drain->items)
-		memory_wipe_free(drain->items, DRAIN_BATCH * sizeof(*drain->items));
+		memory_free(drain->items);
 }
 
 static WAITS enum err read_deliveries(struct drain *drain, bool *more)

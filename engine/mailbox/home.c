@@ -110,7 +110,7 @@ static void mailbox_destroy(struct mailbox *mailbox)
 		journal_watch_stop(mailbox->home->options.journal, &mailbox->watch);
 	finish_state(mailbox);
 	release_keys(mailbox);
-	memory_wipe_free(mailbox, sizeof(*mailbox));
+	memory_free(mailbox);
 }
 
 void mailbox_leave(struct mailbox *mailbox)

@@ -32,7 +32,7 @@ static void wipe_and_free(void *memory)
 	if (block == NULL)
 		return;
 	block--;
-	memory_wipe_free(block, sizeof(*block) + block->size);
+	memory_free(block);
 }
 
 void json_setup(void)

@@ -39,7 +39,7 @@ static void add_disks(struct world *world, struct sim_random *random)
 		disk.capacity = SMALL_DISK;
 	world->atlas.tolerated = 1;
 	for (size_t i = 0; i < world->volume_count; i++) {
-		char path[16];
+		char path[32];
 
 		(void)snprintf(path, sizeof(path), "/d%zu", i);
 		world->disks[i] = sim_add_disk(world->node, path, &disk);
