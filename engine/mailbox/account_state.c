@@ -84,7 +84,7 @@ enum err account_state_writer(struct account_state *state, struct id128 incarnat
 	return ERR_OK;
 }
 
-static bool stamp_later(const struct account_state *state, struct stamp stamp, struct stamp than)
+static bool is_later(const struct account_state *state, struct stamp stamp, struct stamp than)
 {
 	if (stamp.clock != than.clock)
 		return stamp.clock > than.clock;
@@ -163,7 +163,7 @@ enum err folder_put_key(struct folder *folder, const struct folder_key *key)
 	return err;
 }
 
-static bool folder_deleted(const struct account_state *state, struct id128 id)
+bool account_state_deleted(const struct account_state *state, struct id128 id)
 {
 	for (size_t i = 0; i < state->deleted_count; i++) {
 		if (id128_equal(state->deleted_folders[i], id))
@@ -223,7 +223,7 @@ enum err account_state_put_subscription(struct account_state *state, struct byte
 		state->subscription_count++;
 	}
 	at = &state->subscriptions[i];
-	if (stamp_later(state, stamp, at->stamp)) {
+	if (is_later(state, stamp, at->stamp)) {
 		at->stamp = stamp;
 		at->subscribed = subscribed;
 		state->folders_version++;
@@ -369,23 +369,23 @@ static enum err make_folder(struct account_state *state, const struct operation 
 		folder->special_use = (enum special_use)operation->create.special_use;
 		folder->fixed = operation->create.fixed;
 	}
-	if (!stamp_later(state, stamp, folder->name_stamp))
+	if (!is_later(state, stamp, folder->name_stamp))
 		return ERR_OK;
 	folder->name_stamp = stamp;
 	return folder_set_name(folder, operation->create.name);
 }
 
-static enum err name_folder(struct account_state *state, struct folder *folder, struct bytes name,
-			    struct stamp stamp)
+enum err account_state_name_folder(struct account_state *state, struct folder *folder,
+				   struct bytes name, struct stamp stamp)
 {
-	if (!stamp_later(state, stamp, folder->name_stamp))
+	if (!is_later(state, stamp, folder->name_stamp))
 		return ERR_OK;
 	folder->name_stamp = stamp;
 	state->folders_version++;
 	return folder_set_name(folder, name);
 }
 
-static enum err delete_folder(struct account_state *state, struct id128 id)
+enum err account_state_delete_folder(struct account_state *state, struct id128 id)
 {
 	size_t position = folder_position(state, id);
 	struct folder *folder = account_state_folder(state, id);
@@ -404,18 +404,24 @@ static enum err delete_folder(struct account_state *state, struct id128 id)
 	return ERR_OK;
 }
 
-static enum err key_folder(struct account_state *state, struct folder *folder,
+enum err account_state_key_folder(const struct account_state *state, struct folder *folder,
+				  const struct folder_key *key)
+{
+	for (size_t i = 0; i < folder->key_count; i++) {
+		if (folder->keys[i].epoch == key->epoch &&
+		    !is_later(state, key->stamp, folder->keys[i].stamp))
+			return ERR_OK;
+	}
+	return folder_put_key(folder, key);
+}
+
+static enum err key_folder(const struct account_state *state, struct folder *folder,
 			   const struct operation_key *key, struct stamp stamp)
 {
 	struct folder_key put = {.stamp = stamp, .epoch = key->epoch};
 
-	for (size_t i = 0; i < folder->key_count; i++) {
-		if (folder->keys[i].epoch == key->epoch &&
-		    !stamp_later(state, stamp, folder->keys[i].stamp))
-			return ERR_OK;
-	}
 	memcpy(put.wrapped, key->wrapped, WRAPPED_KEY_SIZE);
-	return folder_put_key(folder, &put);
+	return account_state_key_folder(state, folder, &put);
 }
 
 static enum err add_message(struct account_state *state, struct folder *folder,
@@ -449,7 +455,7 @@ static enum err apply_in_folder(struct account_state *state, struct folder *fold
 		collection_raise_modseq(messages, touch->clock);
 	switch (operation->kind) {
 	case OPERATION_FOLDER_NAME:
-		return name_folder(state, folder, operation->name, stamp);
+		return account_state_name_folder(state, folder, operation->name, stamp);
 	case OPERATION_FOLDER_KEY:
 		return key_folder(state, folder, &operation->key, stamp);
 	case OPERATION_ADD:
@@ -504,12 +510,12 @@ static enum err apply_operation(struct account_state *state, const struct operat
 	if (operation->kind == OPERATION_FOLDER &&
 	    operation->create.uidvalidity > state->uidvalidity_top)
 		state->uidvalidity_top = operation->create.uidvalidity;
-	if (folder_deleted(state, operation->folder))
+	if (account_state_deleted(state, operation->folder))
 		return ERR_OK;
 	if (operation->kind == OPERATION_FOLDER)
 		return make_folder(state, operation, stamp);
 	if (operation->kind == OPERATION_FOLDER_DELETE)
-		return delete_folder(state, operation->folder);
+		return account_state_delete_folder(state, operation->folder);
 	folder = account_state_folder(state, operation->folder);
 	return folder ? apply_in_folder(state, folder, operation, touch) : ERR_OK;
 }

@@ -133,7 +133,7 @@ uint64_t account_state_clock(const struct account_state *state, uint64_t wall_ms
 /* What a snapshot taken now stands for: operations that are in, deliveries that are drained. */
 MUST_USE enum err account_state_vector(const struct account_state *state, struct vector *out);
 
-/* ---- for the loader (pages.c) ---- */
+/* ---- for those that make a state of others (pages.c, merge.c) ---- */
 
 MUST_USE enum err account_state_writer(struct account_state *state, struct id128 incarnation,
 				       uint32_t *number);
@@ -142,6 +142,14 @@ MUST_USE enum err account_state_make_folder(struct account_state *state, struct 
 					    struct folder **out);
 MUST_USE enum err folder_set_name(struct folder *folder, struct bytes name);
 MUST_USE enum err folder_put_key(struct folder *folder, const struct folder_key *key);
+/* Names the folder, puts a key in it, unless what it has is later. */
+MUST_USE enum err account_state_name_folder(struct account_state *state, struct folder *folder,
+					    struct bytes name, struct stamp stamp);
+MUST_USE enum err account_state_key_folder(const struct account_state *state,
+					   struct folder *folder, const struct folder_key *key);
+bool account_state_deleted(const struct account_state *state, struct id128 folder);
+/* INV 3. Not one that is deleted already. */
+MUST_USE enum err account_state_delete_folder(struct account_state *state, struct id128 id);
 MUST_USE enum err account_state_put_deleted(struct account_state *state, struct id128 folder);
 MUST_USE enum err account_state_put_subscription(struct account_state *state, struct bytes name,
 						 bool subscribed, struct stamp stamp);

@@ -101,6 +101,13 @@ uint32_t collection_find(const struct collection *collection, struct id128 id)
 	return id_index_find(&collection->ids, message_items(collection), id);
 }
 
+bool collection_buried(const struct collection *collection, struct id128 id)
+{
+	return !PLANTED(tombstone_forgotten) &&
+	       id_index_find(&collection->tombstone_ids, tombstone_items(collection), id) !=
+		       ID_INDEX_NONE;
+}
+
 void collection_blob(const struct collection *collection, uint32_t slot, struct blob_ref *out)
 {
 	const struct message_state *message = &collection->slots[slot];
@@ -210,7 +217,21 @@ static bool mark_later(const struct collection *collection, struct entry_mark a,
 	return order > 0 || (!order && a.seq >= b.seq);
 }
 
-/* INV 4, and what R4 has to know. */
+/* INV 4. */
+static void raise_message(struct collection *collection, struct message_state *message,
+			  uint64_t clock, struct entry_mark mark)
+{
+	if (clock > message->modseq ||
+	    (clock == message->modseq && mark_later(collection, mark, message->touched))) {
+		message->modseq = clock;
+		message->touched = mark;
+	}
+	collection_mark_page(collection, message->uid);
+	collection->changes[collection->change_count++ % CHANGES_KEPT] =
+		(struct recent_change){message->uid, clock};
+}
+
+/* What R4 has to know, besides. */
 static void touch_message(struct collection *collection, struct message_state *message,
 			  const struct touch *touch)
 {
@@ -218,14 +239,7 @@ static void touch_message(struct collection *collection, struct message_state *m
 		message->diverged = true;
 	if (touch->knows_all)
 		message->diverged = false;
-	if (touch->clock > message->modseq ||
-	    (touch->clock == message->modseq && mark_later(collection, touch->mark, message->touched))) {
-		message->modseq = touch->clock;
-		message->touched = touch->mark;
-	}
-	collection_mark_page(collection, message->uid);
-	collection->changes[collection->change_count++ % CHANGES_KEPT] =
-		(struct recent_change){message->uid, touch->clock};
+	raise_message(collection, message, touch->clock, touch->mark);
 }
 
 static enum err order_insert(struct collection *collection, uint32_t slot)
@@ -533,6 +547,7 @@ static enum err add_new(struct collection *collection, const struct operation_ad
 		.arrival_ms = add->arrival_ms,
 		.zone_minutes = add->zone_minutes,
 		.keywords = {keywords.words[0], keywords.words[1]},
+		.created = touch->mark,
 		.stamped = touch->mark,
 		.uid = add->uid,
 		.registers = SLOT_NONE,
@@ -553,8 +568,8 @@ static enum err add_new(struct collection *collection, const struct operation_ad
 }
 
 /* INV 1. */
-static enum err stamp_slot(struct collection *collection, uint32_t slot, uint32_t uid,
-			   const struct touch *touch)
+static enum err place_slot(struct collection *collection, uint32_t slot, uint32_t uid,
+			   struct entry_mark mark)
 {
 	struct message_state *message = &collection->slots[slot];
 	uint32_t old = message->uid;
@@ -564,31 +579,42 @@ static enum err stamp_slot(struct collection *collection, uint32_t slot, uint32_
 		collection->stamp_top = uid;
 	if (uid == old)
 		return ERR_OK;
-	if (uid < old) {
-		err = supersede(collection, uid, slot);
-	} else {
-		order_remove(collection, slot);
-		collection_mark_page(collection, old);
-		message->uid = uid;
-		message->stamped = touch->mark;
-		err = order_insert(collection, slot);
-		if (!err)
-			err = supersede(collection, old, slot);
-	}
-	touch_message(collection, &collection->slots[slot], touch);
+	if (uid < old)
+		return supersede(collection, uid, slot);
+	order_remove(collection, slot);
+	collection_mark_page(collection, old);
+	message->uid = uid;
+	message->stamped = mark;
+	err = order_insert(collection, slot);
+	return err ? err : supersede(collection, old, slot);
+}
+
+static enum err stamp_slot(struct collection *collection, uint32_t slot, uint32_t uid,
+			   const struct touch *touch)
+{
+	bool changes = uid != collection->slots[slot].uid;
+	enum err err = place_slot(collection, slot, uid, touch->mark);
+
+	if (!err && changes)
+		touch_message(collection, &collection->slots[slot], touch);
 	return err;
+}
+
+/* Two homes may have wrapped the key of one delivery. */
+static void choose_wrapping(struct message_state *message, uint32_t epoch,
+			    const uint8_t wrapped_key[WRAPPED_KEY_SIZE])
+{
+	if (epoch < message->epoch) {
+		message->epoch = epoch;
+		memcpy(message->wrapped_key, wrapped_key, WRAPPED_KEY_SIZE);
+	}
 }
 
 /* The same delivery, drained by a home that did not see the other one do it. */
 static enum err add_again(struct collection *collection, const struct operation_add *add,
 			  const struct touch *touch, uint32_t slot)
 {
-	struct message_state *message = &collection->slots[slot];
-
-	if (add->epoch < message->epoch) {
-		message->epoch = add->epoch;
-		memcpy(message->wrapped_key, add->wrapped_key, WRAPPED_KEY_SIZE);
-	}
+	choose_wrapping(&collection->slots[slot], add->epoch, add->wrapped_key);
 	return stamp_slot(collection, slot, add->uid, touch);
 }
 
@@ -600,9 +626,7 @@ enum err collection_add(struct collection *collection, const struct operation_ad
 	*slot = collection_find(collection, add->id);
 	if (*slot != SLOT_NONE)
 		return add_again(collection, add, touch, *slot);
-	if (!PLANTED(tombstone_forgotten) &&
-	    id_index_find(&collection->tombstone_ids, tombstone_items(collection), add->id) !=
-		    ID_INDEX_NONE)
+	if (collection_buried(collection, add->id))
 		return ERR_OK;
 	return add_new(collection, add, touch, slot);
 }
@@ -747,6 +771,52 @@ enum err collection_drop(struct collection *collection, struct id128 id, const s
 		return collection_restore_tombstone(collection, id, touch->mark);
 	run = (struct uid_run){collection->slots[slot].uid, 1};
 	return collection_expunge(collection, &run, 1, touch, removed, context);
+}
+
+/* ---- joining ---- */
+
+static bool flag_value(const struct message_state *message, uint8_t flag)
+{
+	if (flag < FLAG_KEYWORD)
+		return message->system >> flag & 1;
+	return message->keywords[(flag - FLAG_KEYWORD) / 64] >> ((flag - FLAG_KEYWORD) % 64) & 1;
+}
+
+/* INV 2: the flags that no register speaks of are the message's own, the same in both states. */
+static enum err join_flags(struct collection *collection, struct message_state *message,
+			   const struct message_state *other,
+			   const struct flag_register *registers, size_t register_count)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < register_count && !err; i++) {
+		const struct touch touch = {.clock = registers[i].clock,
+					    .mark.writer = registers[i].writer};
+
+		err = set_flag(collection, message, registers[i].flag,
+			       flag_value(other, registers[i].flag), &touch);
+	}
+	return err;
+}
+
+enum err collection_join(struct collection *collection, uint32_t slot,
+			 const struct message_state *other, const struct flag_register *registers,
+			 size_t register_count)
+{
+	struct message_state *message = &collection->slots[slot];
+	enum err err;
+
+	count_message(collection, message, false);
+	err = join_flags(collection, message, other, registers, register_count);
+	count_message(collection, message, true);
+	choose_wrapping(message, other->epoch, other->wrapped_key);
+	message->diverged = other->diverged;
+	if (!message->cache)
+		message->cache = other->cache;
+	if (!err)
+		err = place_slot(collection, slot, other->uid, other->stamped);
+	raise_message(collection, message, other->modseq, other->touched);
+	return err;
 }
 
 /* ---- loading ---- */

@@ -61,6 +61,7 @@ struct message_state {
 	uint64_t arrival_ms;
 	uint64_t modseq;
 	uint64_t keywords[2];
+	struct entry_mark created; /* the entry that added it; of delivered ones only one of those */
 	struct entry_mark stamped; /* the entry that gave the present UID */
 	struct entry_mark touched; /* the last entry that touched it */
 	uint32_t uid;              /* 0: the slot is free */
@@ -176,6 +177,14 @@ MUST_USE enum err collection_drop(struct collection *collection, struct id128 id
 						  const struct message_state *message),
 				  void *context);
 
+/*
+ * What another state says of a message that both have. Its writers, keyword bits and cache block
+ * are numbered as here; its superseded UIDs are for collection_restore_superseded().
+ */
+MUST_USE enum err collection_join(struct collection *collection, uint32_t slot,
+				  const struct message_state *other,
+				  const struct flag_register *registers, size_t register_count);
+
 /* ---- lookups ---- */
 
 /* By any UID that the message ever had. SLOT_NONE. */
@@ -183,6 +192,8 @@ uint32_t collection_resolve(const struct collection *collection, uint32_t uid);
 /* How many messages have a UID below `uid`: its place in the order. */
 size_t collection_position(const struct collection *collection, uint32_t uid);
 uint32_t collection_find(const struct collection *collection, struct id128 id);
+/* Whether a message of this id may never come (again). */
+bool collection_buried(const struct collection *collection, struct id128 id);
 static inline const struct message_state *collection_at(const struct collection *collection,
 							size_t position)
 {

@@ -12,7 +12,12 @@
 #define PAGE_SPLIT (PAGE_MESSAGES_MAX * 3 / 4)
 #define PAGE_MERGE (PAGE_MESSAGES_MAX / 4)
 
-enum message_flag { MESSAGE_DELIVERED = 1, MESSAGE_DIVERGED = 2, MESSAGE_FLAGS_ALL = 3 };
+enum message_flag {
+	MESSAGE_DELIVERED = 1,
+	MESSAGE_DIVERGED = 2,
+	MESSAGE_RESTAMPED = 4,
+	MESSAGE_FLAGS_ALL = 7
+};
 
 /* ---- cutting a folder into pages ---- */
 
@@ -232,6 +237,13 @@ static void put_registers(struct page_writer *page, const struct message_state *
 	}
 }
 
+/* Who added a message tells whether another state saw it go; of deliveries tombstones tell that. */
+static bool is_restamped(const struct message_state *message)
+{
+	return !message->delivered && (message->created.writer != message->stamped.writer ||
+				       message->created.seq != message->stamped.seq);
+}
+
 static void put_message(struct page_writer *page, size_t position)
 {
 	const struct collection *messages = &page->folder->messages;
@@ -241,7 +253,8 @@ static void put_message(struct page_writer *page, size_t position)
 
 	collection_blob(messages, messages->order[position], &blob);
 	buf_put_u8(body, (uint8_t)((message->delivered ? MESSAGE_DELIVERED : 0) |
-				   (message->diverged ? MESSAGE_DIVERGED : 0)));
+				   (message->diverged ? MESSAGE_DIVERGED : 0) |
+				   (is_restamped(message) ? MESSAGE_RESTAMPED : 0)));
 	buf_put_id(body, message->id);
 	buf_put_varint(body, message->uid);
 	blob_ref_encode(&blob, body);
@@ -256,6 +269,8 @@ static void put_message(struct page_writer *page, size_t position)
 	buf_put_varint(body, message->keywords[1]);
 	put_mark(&page->writers, messages->writers, message->stamped, body);
 	put_mark(&page->writers, messages->writers, message->touched, body);
+	if (is_restamped(message))
+		put_mark(&page->writers, messages->writers, message->created, body);
 	buf_put_u8(body, message->cache != 0);
 	if (message->cache)
 		put_id_number(&page->block_ids, page->blocks[message->cache - 1].blob.id, body);
@@ -333,6 +348,8 @@ static void take_message_fields(struct page_reader *page, struct message_state *
 	message->keywords[1] = cursor_varint(cursor);
 	message->stamped = take_mark(cursor, &page->writers);
 	message->touched = take_mark(cursor, &page->writers);
+	message->created = flags & MESSAGE_RESTAMPED ? take_mark(cursor, &page->writers)
+						     : message->stamped;
 	if (cursor_u8(cursor))
 		message->cache = take_number(cursor, &page->blocks);
 }

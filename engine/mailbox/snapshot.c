@@ -12,6 +12,7 @@
 
 #include "engine/base/memory.h"
 #include "engine/mailbox/array.h"
+#include "engine/mailbox/merge.h"
 #include "engine/mailbox/pages.h"
 
 #define SNAPSHOT_ENTRIES 1000u
@@ -571,47 +572,63 @@ void mailbox_consider_snapshot(struct mailbox *mailbox)
 
 /* ---- loading ---- */
 
-struct loading {
-	struct mailbox *mailbox;
+struct found_manifest {
 	struct id128 id;
-	uint64_t epoch;
 	struct vector vector;
 	struct buf payload;
-	size_t count;
 };
+
+/* Manifests as the journal holds them: several when homes did not see each other. */
+struct found {
+	struct found_manifest *manifests;
+	size_t count, capacity;
+};
+
+static void found_finish(struct found *found)
+{
+	for (size_t i = 0; i < found->count; i++) {
+		vector_finish(&found->manifests[i].vector);
+		buf_finish(&found->manifests[i].payload);
+	}
+	memory_free(found->manifests);
+}
 
 static enum err take_manifest(void *context, const struct manifest *manifest)
 {
-	struct loading *loading = context;
+	struct found *found = context;
+	struct found_manifest *taken;
+	enum err err = ARRAY_GROW(found->manifests, found->capacity, found->count);
 
-	loading->count++;
-	loading->id = manifest->id;
-	loading->epoch = manifest->epoch;
-	buf_clear(&loading->payload);
-	buf_put_bytes(&loading->payload, manifest->payload);
-	return loading->payload.err ? loading->payload.err
-				    : vector_copy(&manifest->vector, &loading->vector);
+	if (err)
+		return err;
+	taken = &found->manifests[found->count++];
+	*taken = (struct found_manifest){.id = manifest->id};
+	buf_put_bytes(&taken->payload, manifest->payload);
+	return taken->payload.err ? taken->payload.err
+				  : vector_copy(&manifest->vector, &taken->vector);
 }
 
-static WAITS enum err open_root(struct loading *loading, struct buf *plain)
+static WAITS enum err open_root(struct mailbox *mailbox, const struct found_manifest *manifest,
+				struct buf *plain)
 {
-	struct mailbox *mailbox = loading->mailbox;
-	enum err err = open_plain(mailbox, LABEL_ROOT, ID128_ZERO, loading->id,
-				  bytes_of_buf(&loading->payload), ROOT_PLAIN_MAX, plain);
+	struct bytes sealed = bytes_of_buf(&manifest->payload);
+	enum err err = open_plain(mailbox, LABEL_ROOT, ID128_ZERO, manifest->id, sealed,
+				  ROOT_PLAIN_MAX, plain);
 
 	/* Sealed before the keys were changed: the entries since then say with what. */
 	if (err != ERR_AUTH)
 		return err;
-	err = mailbox_find_keyring(mailbox, &loading->vector);
+	err = mailbox_find_keyring(mailbox, &manifest->vector);
 	if (err)
 		return err;
-	return open_plain(mailbox, LABEL_ROOT, ID128_ZERO, loading->id,
-			  bytes_of_buf(&loading->payload), ROOT_PLAIN_MAX, plain);
+	return open_plain(mailbox, LABEL_ROOT, ID128_ZERO, manifest->id, sealed, ROOT_PLAIN_MAX,
+			  plain);
 }
 
-static WAITS enum err load_page(struct mailbox *mailbox, const struct root_page *page)
+static WAITS enum err load_page(struct mailbox *mailbox, const struct root_page *page,
+				struct account_state *state)
 {
-	struct folder *folder = mailbox_folder_state(mailbox, page->folder);
+	struct folder *folder = account_state_folder(state, page->folder);
 	struct buf sealed = {0}, plain = {0};
 	enum err err = journal_read_page(mailbox->home->options.journal, mailbox->stream,
 					 page->page, &sealed);
@@ -620,16 +637,17 @@ static WAITS enum err load_page(struct mailbox *mailbox, const struct root_page 
 		err = open_plain(mailbox, LABEL_PAGE, page->folder, page->page,
 				 bytes_of_buf(&sealed), PAGE_PLAIN_MAX, &plain);
 	if (!err)
-		err = folder ? message_page_decode(&mailbox->state, folder, mailbox->summaries,
-					   bytes_of_buf(&plain))
-			     : list_page_decode(&mailbox->state, bytes_of_buf(&plain));
+		err = folder ? message_page_decode(state, folder, mailbox->summaries,
+						   bytes_of_buf(&plain))
+			     : list_page_decode(state, bytes_of_buf(&plain));
 	buf_finish(&sealed);
 	buf_wipe_finish(&plain);
 	return err;
 }
 
 /* List pages last: they mention messages. */
-static WAITS enum err load_pages(struct mailbox *mailbox, const struct root *root)
+static WAITS enum err load_pages(struct mailbox *mailbox, const struct root *root,
+				 struct account_state *state)
 {
 	for (unsigned lists = 0; lists < 2; lists++) {
 		for (size_t i = 0; i < root->page_count; i++) {
@@ -637,7 +655,7 @@ static WAITS enum err load_pages(struct mailbox *mailbox, const struct root *roo
 
 			if (id128_is_zero(root->pages[i].folder) != (lists == 1))
 				continue;
-			err = load_page(mailbox, &root->pages[i]);
+			err = load_page(mailbox, &root->pages[i], state);
 			if (err)
 				return err;
 		}
@@ -645,45 +663,57 @@ static WAITS enum err load_pages(struct mailbox *mailbox, const struct root *roo
 	return ERR_OK;
 }
 
-static WAITS enum err load_root(struct loading *loading)
+static WAITS enum err load_root(struct mailbox *mailbox, const struct found_manifest *manifest,
+				struct account_state *state)
 {
-	struct mailbox *mailbox = loading->mailbox;
 	struct root root = {0};
 	struct buf plain = {0};
 	struct cursor cursor;
-	enum err err = open_root(loading, &plain);
+	enum err err = open_root(mailbox, manifest, &plain);
 
 	if (!err) {
 		cursor = cursor_make(bytes_of_buf(&plain));
 		err = keyring_decode(mailbox, &cursor);
 	}
 	if (!err)
-		err = root_decode(&cursor, &mailbox->state, mailbox->summaries, &root);
+		err = root_decode(&cursor, state, mailbox->summaries, &root);
 	if (!err)
 		err = cursor_end(&cursor);
 	if (!err)
-		err = load_pages(mailbox, &root);
+		err = load_pages(mailbox, &root, state);
 	root_finish(&root);
 	buf_wipe_finish(&plain);
 	return err;
 }
 
+/* Its pages stay named by it until a manifest of both is written, which is due now. */
+static WAITS enum err join_sibling(struct mailbox *mailbox, const struct found_manifest *manifest)
+{
+	struct account_state sibling;
+	enum err err;
+
+	account_state_init(&sibling, &mailbox->state.listener);
+	err = load_root(mailbox, manifest, &sibling);
+	if (!err)
+		err = account_state_merge(&mailbox->state, &sibling);
+	account_state_finish(&sibling);
+	mailbox->entries_since += SNAPSHOT_ENTRIES;
+	return err;
+}
+
 enum err mailbox_load_snapshot(struct mailbox *mailbox)
 {
-	struct loading loading = {.mailbox = mailbox};
+	struct found found = {.count = 0};
 	enum err err = journal_manifests(mailbox->home->options.journal, mailbox->stream,
-					 take_manifest, &loading);
+					 take_manifest, &found);
 
-	/* Siblings: only homes that did not see each other write such, and none does so yet. */
-	if (!err && loading.count > 1) {
-		env_log(mailbox->home->env, "event=manifest_siblings count=%zu", loading.count);
-		err = ERR_UNAVAILABLE;
-	}
-	if (!err && loading.count)
-		err = load_root(&loading);
+	if (!err && found.count > 1)
+		env_log(mailbox->home->env, "event=manifest_siblings count=%zu", found.count);
+	for (size_t i = 0; i < found.count && !err; i++)
+		err = i ? join_sibling(mailbox, &found.manifests[i])
+			: load_root(mailbox, &found.manifests[i], &mailbox->state);
 	if (err && err != ERR_UNAVAILABLE && err != ERR_CANCELED)
 		env_log(mailbox->home->env, "event=snapshot_unreadable error=%s", err_name(err));
-	buf_finish(&loading.payload);
-	vector_finish(&loading.vector);
+	found_finish(&found);
 	return err;
 }

@@ -839,7 +839,7 @@ class Mailbox:
             message.system = cursor.number(1)
             bits = cursor.varint() | cursor.varint() << 64
             message.keywords = {name for i, name in enumerate(keywords) if bits >> i & 1}
-            for _ in range(4):
+            for _ in range(6 if flags & 4 else 4):
                 cursor.varint()
             if cursor.number(1):
                 cursor.varint()

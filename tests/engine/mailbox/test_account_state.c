@@ -15,9 +15,12 @@
 
 #include "engine/base/memory.h"
 #include "engine/mailbox/account_state.h"
+#include "engine/mailbox/merge.h"
+#include "engine/mailbox/pages.h"
 #include "engine/mailbox/uid.h"
 #include "tests/sim/plant.h"
 #include "tests/sim/random.h"
+#include "tests/support/unit_env.h"
 
 #define WRITERS 3u
 #define FOLDERS 3u
@@ -464,6 +467,208 @@ static bool converges(uint64_t seed, unsigned orders)
 	return same;
 }
 
+/* ---- snapshots and joins ---- */
+
+/* Summaries are not the matter here; pages need a table of their blocks. */
+struct store {
+	struct unit_env env;
+	struct summaries *summaries;
+};
+
+static void save_and_load(struct store *store, struct account_state *state,
+			  struct account_state *out)
+{
+	struct buf plain = {0};
+	struct root root = {0};
+	struct cursor cursor;
+	size_t item = 0;
+
+	for (size_t i = 0; i < state->folder_count; i++)
+		assert_int_equal(pages_partition(&state->folders[i]->messages), ERR_OK);
+	root_encode(state, store->summaries, NULL, 0, &plain);
+	account_state_init(out, NULL);
+	cursor = cursor_make(bytes_of_buf(&plain));
+	assert_int_equal(root_decode(&cursor, out, store->summaries, &root), ERR_OK);
+	root_finish(&root);
+	for (size_t i = 0; i < state->folder_count; i++) {
+		struct folder *to = account_state_folder(out, state->folders[i]->id);
+
+		for (size_t j = 0; j < state->folders[i]->messages.page_count; j++) {
+			buf_clear(&plain);
+			message_page_encode(state->folders[i], j, store->summaries, &plain);
+			assert_int_equal(message_page_decode(out, to, store->summaries,
+							     bytes_of_buf(&plain)),
+					 ERR_OK);
+		}
+	}
+	while (item != SIZE_MAX) {
+		buf_clear(&plain);
+		list_page_encode(state, &item, &plain);
+		assert_int_equal(list_page_decode(out, bytes_of_buf(&plain)), ERR_OK);
+	}
+	buf_finish(&plain);
+}
+
+/* Two homes' states, each out of a snapshot of its own, are joined. */
+static void join(struct store *store, struct account_state *a, struct account_state *b,
+		 struct account_state *out)
+{
+	struct account_state other;
+
+	save_and_load(store, a, out);
+	save_and_load(store, b, &other);
+	assert_int_equal(account_state_merge(out, &other), ERR_OK);
+	account_state_finish(&other);
+}
+
+static bool is_in(const struct writer *writer, const struct made_entry *entry)
+{
+	return vector_get(&writer->state.applied, entry->incarnation) >= entry->seq;
+}
+
+/* What all entries that either writer has seen make. */
+static void apply_seen(struct world *world, const struct writer *a, const struct writer *b,
+		       struct buf *text)
+{
+	struct account_state whole;
+
+	account_state_init(&whole, NULL);
+	for (size_t i = 0; i < world->entry_count; i++) {
+		const struct made_entry *entry = &world->entries[i];
+
+		if (is_in(a, entry) || is_in(b, entry))
+			assert_int_equal(account_state_apply(&whole, entry->incarnation, entry->seq,
+							     bytes_of_buf(&entry->plain)),
+					 ERR_OK);
+	}
+	dump(&whole, text);
+	account_state_finish(&whole);
+}
+
+/* The rest of the history goes on top of a joined state as on top of any other. */
+static void apply_rest(struct world *world, struct account_state *state)
+{
+	for (size_t i = 0; i < world->entry_count; i++)
+		assert_int_equal(account_state_apply(state, world->entries[i].incarnation,
+						     world->entries[i].seq,
+						     bytes_of_buf(&world->entries[i].plain)),
+				 ERR_OK);
+}
+
+static bool same_text(const struct buf *expected, const struct buf *found, uint64_t seed)
+{
+	bool same = !strcmp((const char *)expected->data, (const char *)found->data);
+
+	if (!same && !plant_is_on(PLANT_tombstone_forgotten))
+		print_error("seed %llu:\n%s\n%s\n", (unsigned long long)seed,
+			    (const char *)expected->data, (const char *)found->data);
+	return same;
+}
+
+/* *apart: the two had each seen something that the other had not. */
+static bool joins(struct store *store, uint64_t seed, bool *apart)
+{
+	struct world world;
+	struct buf expected = {0}, found = {0};
+	struct account_state joined;
+	struct writer *a, *b;
+	bool same = true;
+
+	start_world(&world, seed);
+	a = &world.writers[0];
+	b = &world.writers[1];
+	*apart = !vector_covers(&a->state.applied, &b->state.applied) &&
+		 !vector_covers(&b->state.applied, &a->state.applied);
+	apply_seen(&world, a, b, &expected);
+	for (unsigned i = 0; i < 2 && same; i++) {
+		join(store, i ? &b->state : &a->state, i ? &a->state : &b->state, &joined);
+		dump(&joined, &found);
+		same = same_text(&expected, &found, seed);
+		/* Once more changes nothing. */
+		if (same) {
+			assert_int_equal(account_state_merge(&joined, &a->state), ERR_OK);
+			dump(&joined, &found);
+			same = same_text(&expected, &found, seed);
+		}
+		if (same && i) {
+			apply_rest(&world, &joined);
+			dump(&joined, &found);
+			apply_shuffled(&world, &expected);
+			same = same_text(&expected, &found, seed);
+		}
+		account_state_finish(&joined);
+	}
+	buf_finish(&expected);
+	buf_finish(&found);
+	end_world(&world);
+	return same;
+}
+
+static void store_init(struct store *store)
+{
+	unit_env_init(&store->env, 1);
+	assert_int_equal(summaries_create(&store->env.env, NULL, ID128_ZERO, &store->summaries),
+			 ERR_OK);
+}
+
+static void test_joins(void **state)
+{
+	struct store store;
+	unsigned apart_count = 0;
+	bool apart;
+
+	(void)state;
+	store_init(&store);
+	for (uint64_t seed = 1; seed <= 1000; seed++) {
+		assert_true(joins(&store, seed, &apart));
+		apart_count += apart;
+	}
+	assert_true(apart_count > 500);
+	summaries_destroy(&store.summaries);
+}
+
+static void test_planted_tombstone_join(void **state)
+{
+	struct store store;
+	unsigned found = 0;
+	bool apart;
+
+	(void)state;
+	store_init(&store);
+	plant_set(PLANT_tombstone_forgotten, true);
+	for (uint64_t seed = 1; seed <= 100; seed++)
+		found += !joins(&store, seed, &apart);
+	plant_set(PLANT_tombstone_forgotten, false);
+	summaries_destroy(&store.summaries);
+	assert_true(found > 0);
+}
+
+/* Every allocation of a join fails once. */
+static void test_join_out_of_memory(void **state)
+{
+	struct world world;
+	struct store store;
+
+	(void)state;
+	store_init(&store);
+	start_world(&world, 3);
+	for (uint64_t i = 0;; i++) {
+		struct account_state joined;
+		enum err err;
+
+		save_and_load(&store, &world.writers[0].state, &joined);
+		memory_fail_after(i);
+		err = account_state_merge(&joined, &world.writers[1].state);
+		memory_fail_after(UINT64_MAX);
+		account_state_finish(&joined);
+		if (!err)
+			break;
+		assert_int_equal(err, ERR_NOMEM);
+	}
+	end_world(&world);
+	summaries_destroy(&store.summaries);
+}
+
 static void test_any_order(void **state)
 {
 	(void)state;
@@ -677,7 +882,9 @@ int main(void)
 		cmocka_unit_test(test_any_order),	 cmocka_unit_test(test_planted_tombstone),
 		cmocka_unit_test(test_remove_wins),	 cmocka_unit_test(test_damaged_entries),
 		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_memory_of_messages),
-		cmocka_unit_test(test_lanes),
+		cmocka_unit_test(test_lanes),	 cmocka_unit_test(test_joins),
+		cmocka_unit_test(test_planted_tombstone_join),
+		cmocka_unit_test(test_join_out_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
