@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/base/memory.h"
+#include "engine/mailbox/internal.h"
 #include "tests/support/mailbox_fixture.h"
 
 #define ADDRESS "alice@example.org"
@@ -583,6 +584,113 @@ static void test_snapshots(void **state)
 	run(snapshots);
 }
 
+/* ---- siblings ---- */
+
+#define STRANGER ((struct id128){{99}})
+
+static enum err count_manifest(void *context, const struct manifest *manifest)
+{
+	size_t *count = context;
+
+	(void)manifest;
+	++*count;
+	return ERR_OK;
+}
+
+static WAITS size_t manifest_count(struct post *post)
+{
+	const struct account_record *record =
+		accounts_find(engine_accounts(post->engine), bytes_string(ADDRESS));
+	size_t count = 0;
+
+	assert_int_equal(journal_manifests(engine_journal(post->engine), record->stream,
+					   count_manifest, &count),
+			 ERR_OK);
+	return count;
+}
+
+/* As if another home had written what was written so far, and seen an entry that this one has not. */
+static void unsee_stranger(struct vector *applied)
+{
+	size_t at = 0;
+
+	while (!id128_equal(applied->items[at].incarnation, STRANGER))
+		at++;
+	applied->count--;
+	memmove(&applied->items[at], &applied->items[at + 1],
+		(applied->count - at) * sizeof(applied->items[0]));
+}
+
+static WAITS void leave_with_manifest(struct post *post, struct mailbox **mailbox,
+				      struct view **view, uint64_t manifests)
+{
+	struct home *home = engine_home(post->engine);
+
+	view_close(view);
+	mailbox_release(mailbox);
+	for (unsigned i = 0; i < 100 && home_counters(home).manifests < manifests; i++)
+		assert_int_equal(task_sleep(10), ERR_OK);
+	assert_int_equal(home_counters(home).manifests, manifests);
+}
+
+static WAITS void append_twenty(struct mailbox *mailbox)
+{
+	for (unsigned i = 0; i < 20; i++)
+		post_append(mailbox, "INBOX", "text\r\n", 0);
+}
+
+static void siblings(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+	struct view *view;
+	struct message message;
+	uint32_t sequence = 3;
+	size_t expunged;
+
+	start(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	view = post_view(mailbox, "INBOX");
+	append_twenty(mailbox);
+	assert_int_equal(account_state_skip(&mailbox->state, STRANGER, 1), ERR_OK);
+	leave_with_manifest(post, &mailbox, &view, 1);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	unsee_stranger(&mailbox->state.applied);
+	view = post_view(mailbox, "INBOX");
+	assert_int_equal(view_store(view, &sequence, 1, STORE_ADD, FLAG_DELETED, NULL, 0, true),
+			 ERR_OK);
+	assert_int_equal(view_expunge(view, NULL, 0, &expunged), ERR_OK);
+	sequence = 1;
+	assert_int_equal(view_store(view, &sequence, 1, STORE_ADD, FLAG_FLAGGED, NULL, 0, true),
+			 ERR_OK);
+	append_twenty(mailbox);
+	leave_with_manifest(post, &mailbox, &view, 2);
+	assert_int_equal(manifest_count(post), 2);
+	post_close(post);
+	for (unsigned i = 0; i < 2; i++) {
+		post_open(post);
+		mailbox = post_login(post, ADDRESS, PASSWORD);
+		view = post_view(mailbox, "INBOX");
+		assert_int_equal(view_count(view), 39 + i);
+		assert_int_equal(view_uid(view, 2), 2);
+		assert_int_equal(view_uid(view, 3), 4);
+		assert_int_equal(view_message(view, 1, &message), ERR_OK);
+		assert_int_equal(message.flags.system, FLAG_FLAGGED);
+		post_assert_message(view, 39, "text\r\n");
+		assert_true(post_append(mailbox, "INBOX", "next\r\n", 0) > 40);
+		/* A manifest of both was due at once; then all is as ever. */
+		leave_with_manifest(post, &mailbox, &view, i ? 0 : 1);
+		assert_int_equal(manifest_count(post), 1);
+		post_close(post);
+	}
+}
+
+static void test_siblings(void **state)
+{
+	(void)state;
+	run(siblings);
+}
+
 /* ---- logging in ---- */
 
 static enum err try_login(struct post *post, const char *address, const char *password)
@@ -776,6 +884,7 @@ int main(void)
 		cmocka_unit_test(test_drains),
 		cmocka_unit_test(test_forgeries),
 		cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_siblings),
 		cmocka_unit_test(test_logins),
 		cmocka_unit_test(test_app_passwords),
 		cmocka_unit_test(test_first_login),
