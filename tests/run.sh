@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MPL-2.0
 # usage: run.sh BUILD TEST...   Runs each test program or script; prints one line a test, the log of
-# each that fails, and at the end "N passed, N failed". A test has 5 minutes.
+# each that fails, and at the end "N passed, N failed". A test has 10 minutes.
 set -u
 
 build=$1
@@ -18,7 +18,7 @@ for test in "$@"; do
 	name=${name#tests/}
 	log=$logs/$(echo "$name" | tr / -).log
 	start=$(date +%s)
-	timeout --kill-after=10 300 "$test" >"$log" 2>&1
+	timeout --kill-after=10 600 "$test" >"$log" 2>&1
 	status=$?
 	seconds=$(($(date +%s) - start))
 	# A cmocka program counts its own; a script is one test, or says how many with "N passed".
