@@ -452,7 +452,7 @@ static WAITS void undo_copies(struct copying *copying)
 			err = mailbox_commit(copying->mailbox, change);
 	}
 	if (err)
-		env_log(copying->mailbox->home->env, "event=copy_not_undone error=%s",
+		env_log(copying->mailbox->home->env, "event=copy-not-undone error=%s",
 			err_name(err));
 	memory_free(done.uids);
 	change_release(&change);

@@ -168,7 +168,7 @@ static bool follows_drained(const struct drain *drain, const struct pending *fir
 static void report(struct drain *drain, const struct pending *pending, const char *what)
 {
 	drain->mailbox->home->counters.broken_entries++;
-	env_log(drain->mailbox->home->env, "event=delivery_entry_broken why=%s seq=%llu", what,
+	env_log(drain->mailbox->home->env, "event=delivery-entry-broken why=%s seq=%llu", what,
 		(unsigned long long)pending->seq);
 }
 
@@ -534,7 +534,7 @@ static WAITS void pull(void *argument)
 	} while (!err && (more || mailbox->pull_again));
 	mailbox->pull_running = false;
 	if (err && err != ERR_CANCELED)
-		env_log(mailbox->home->env, "event=drain_failed error=%s", err_name(err));
+		env_log(mailbox->home->env, "event=drain-failed error=%s", err_name(err));
 }
 
 void mailbox_pull(struct mailbox *mailbox)

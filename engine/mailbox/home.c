@@ -549,7 +549,7 @@ enum err home_login(struct home *home, struct bytes address, struct bytes passwo
 	if (!err)
 		err = login(home, bytes_of_buf(&normal), password, peer, out);
 	if (err == ERR_AUTH)
-		env_log(home->env, "event=login_failed peer=%s", peer ? peer : "-");
+		env_log(home->env, "event=login-failed peer=%s", peer ? peer : "-");
 	buf_wipe_finish(&normal);
 	return err;
 }

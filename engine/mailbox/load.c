@@ -64,7 +64,7 @@ static enum err report_broken(struct mailbox *mailbox, struct id128 incarnation,
 			      enum err why)
 {
 	mailbox->home->counters.broken_entries++;
-	env_log(mailbox->home->env, "event=mailbox_entry_broken kind=operation seq=%llu error=%s",
+	env_log(mailbox->home->env, "event=mailbox-entry-broken kind=operation seq=%llu error=%s",
 		(unsigned long long)seq, err_name(why));
 	return account_state_skip(&mailbox->state, incarnation, seq);
 }
@@ -117,7 +117,7 @@ static void check_chain(struct reading *reading, const struct entry *entry, stru
 		if (memcmp(reader.previous, reading->last_digest, sizeof(reader.previous))) {
 			reading->mailbox->home->counters.broken_entries++;
 			env_log(reading->mailbox->home->env,
-				"event=mailbox_chain_broken kind=operation seq=%llu",
+				"event=mailbox-chain-broken kind=operation seq=%llu",
 				(unsigned long long)entry->seq);
 		}
 		operation_reader_finish(&reader);

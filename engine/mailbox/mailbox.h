@@ -149,7 +149,7 @@ const char *const *view_keywords(const struct view *view, size_t *count);
 
 /*
  * Opens a folder. Drains a first batch of pending deliveries; the rest arrives while the view is
- * open. read_only: EXAMINE (no \Recent taken, no change allowed).
+ * open. read_only: EXAMINE (\Recent is shown, not taken; no change allowed).
  */
 WAITS MUST_USE enum err view_open(struct mailbox *mailbox, struct id128 folder, bool read_only,
 				  struct view **out);

@@ -228,7 +228,7 @@ enum err mailbox_rotate(struct mailbox *mailbox, struct bytes secret)
 		err = switch_keys(mailbox, &next);
 	if (!err) {
 		mailbox->knows_secret = false;
-		env_log(mailbox->home->env, "event=account_enrolled");
+		env_log(mailbox->home->env, "event=account-enrolled");
 		err = renew_folder_keys(mailbox);
 	}
 	account_keys_release(&next);

@@ -549,7 +549,7 @@ static WAITS void snapshot_task(void *argument)
 
 	mailbox->snapshot_running = false;
 	if (err && err != ERR_CANCELED)
-		env_log(mailbox->home->env, "event=snapshot_failed error=%s", err_name(err));
+		env_log(mailbox->home->env, "event=snapshot-failed error=%s", err_name(err));
 }
 
 static bool is_due(const struct mailbox *mailbox)
@@ -708,12 +708,12 @@ enum err mailbox_load_snapshot(struct mailbox *mailbox)
 					 take_manifest, &found);
 
 	if (!err && found.count > 1)
-		env_log(mailbox->home->env, "event=manifest_siblings count=%zu", found.count);
+		env_log(mailbox->home->env, "event=manifest-siblings count=%zu", found.count);
 	for (size_t i = 0; i < found.count && !err; i++)
 		err = i ? join_sibling(mailbox, &found.manifests[i])
 			: load_root(mailbox, &found.manifests[i], &mailbox->state);
 	if (err && err != ERR_UNAVAILABLE && err != ERR_CANCELED)
-		env_log(mailbox->home->env, "event=snapshot_unreadable error=%s", err_name(err));
+		env_log(mailbox->home->env, "event=snapshot-unreadable error=%s", err_name(err));
 	found_finish(&found);
 	return err;
 }

@@ -172,22 +172,27 @@ uint32_t view_recent_count(const struct view *view)
 	return count;
 }
 
+/*
+ * An examining view counts what no session was told of, and leaves it so for the one that selects:
+ * it does not raise the floor, hence the end of its own last span.
+ */
 static void take_recent(struct view *view)
 {
 	struct folder *folder = mailbox_folder_state(view->mailbox, view->folder);
+	struct span *last = view->recent_count ? &view->recent[view->recent_count - 1] : NULL;
 	struct folder_home *home;
-	struct span *last;
 	uint32_t floor, before;
 
-	if (view->read_only || !folder ||
-	    mailbox_folder_home(view->mailbox, view->folder, &home))
+	if (!folder || mailbox_folder_home(view->mailbox, view->folder, &home))
 		return;
 	floor = mailbox_recent_floor(view->mailbox, folder);
+	if (last && last->before > floor)
+		floor = (uint32_t)last->before;
 	before = folder->messages.stamp_top + 1;
 	if (floor >= before)
 		return;
-	home->recent_wanted = before;
-	last = view->recent_count ? &view->recent[view->recent_count - 1] : NULL;
+	if (!view->read_only)
+		home->recent_wanted = before;
 	if (last && last->before == floor) {
 		last->before = before;
 		return;

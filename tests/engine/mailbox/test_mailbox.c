@@ -216,6 +216,61 @@ static void test_views(void **state)
 	run(views);
 }
 
+/* ---- \Recent, examined and selected ---- */
+
+static struct view *examine(struct mailbox *mailbox)
+{
+	struct folder_info inbox;
+	struct view *view;
+
+	assert_int_equal(mailbox_folder(mailbox, bytes_string("INBOX"), &inbox), ERR_OK);
+	assert_int_equal(view_open(mailbox, inbox.id, true, &view), ERR_OK);
+	return view;
+}
+
+static void examined_recent(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+	struct view *examined, *selected;
+	struct message message;
+
+	start(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	post_append(mailbox, "INBOX", "one\r\n", 0);
+	post_append(mailbox, "INBOX", "two\r\n", 0);
+	examined = examine(mailbox);
+	assert_int_equal(view_recent_count(examined), 2);
+	assert_int_equal(view_message(examined, 1, &message), ERR_OK);
+	assert_true(message.recent);
+	/* What comes is recent as well, and each message counts once. */
+	post_append(mailbox, "INBOX", "three\r\n", 0);
+	post_assert_sync(examined, true, "*3/3 ");
+	/* It took nothing: not from who examines next, nor from who selects. */
+	view_close(&examined);
+	examined = examine(mailbox);
+	assert_int_equal(view_recent_count(examined), 3);
+	selected = post_view(mailbox, "INBOX");
+	assert_int_equal(view_recent_count(selected), 3);
+	assert_int_equal(view_recent_count(examined), 3);
+	view_close(&examined);
+	examined = examine(mailbox);
+	assert_int_equal(view_recent_count(examined), 0);
+	post_append(mailbox, "INBOX", "four\r\n", 0);
+	post_assert_sync(selected, true, "*4/4 ");
+	post_assert_sync(examined, true, "*4/0 ");
+	view_close(&examined);
+	view_close(&selected);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static void test_examined_recent(void **state)
+{
+	(void)state;
+	run(examined_recent);
+}
+
 /* ---- copy, move, folders ---- */
 
 static void copies(void *argument)
@@ -879,6 +934,7 @@ int main(void)
 		cmocka_unit_test(test_deliver_and_read),
 		cmocka_unit_test(test_uids_across_restarts),
 		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_examined_recent),
 		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_folders),
 		cmocka_unit_test(test_drains),
