@@ -47,6 +47,8 @@ expect 1 "an option of other commands" "$build/aeroctl" init --dir "$scratch/x" 
 expect 1 "an argument" "$build/aeroctl" init more --dir "$scratch/x"
 expect 1 "no command" "$build/aeroctl"
 expect 1 "no such command" "$build/aeroctl" frobnicate
+expect 1 "no such command below one that is" "$build/aeroctl" account frobnicate
+says "no such command: account frobnicate"
 check "nothing was made of all that" [ ! -e "$scratch/x" ]
 expect 0 "help" "$build/aeroctl" --help
 says "account create" "exit status"

@@ -272,6 +272,17 @@ static const struct command *find_command(char *const *words, size_t count, size
 	return NULL;
 }
 
+/* Whether commands of several words start with this one. */
+static bool starts_command(const char *word)
+{
+	size_t size = strlen(word);
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (strncmp(commands[i].words, word, size) == 0 && commands[i].words[size] == ' ')
+			return true;
+	return false;
+}
+
 static size_t count_words(const char *text)
 {
 	size_t count = *text != '\0';
@@ -320,7 +331,12 @@ static bool parse(struct invocation *invocation, int argc, char **argv)
 	}
 	invocation->command = find_command(argv + optind, (size_t)(argc - optind), &used);
 	if (invocation->command == NULL) {
-		control_fail(PROGRAM_USAGE, "no such command: %s", argv[optind]);
+		/* The first word alone is no news when it is a right one. */
+		if (optind + 1 < argc && starts_command(argv[optind]))
+			control_fail(PROGRAM_USAGE, "no such command: %s %s", argv[optind],
+				     argv[optind + 1]);
+		else
+			control_fail(PROGRAM_USAGE, "no such command: %s", argv[optind]);
 		return false;
 	}
 	invocation->control.arguments = argv + optind + used;
@@ -338,8 +354,8 @@ static bool fits_command(const struct invocation *invocation)
 		return false;
 	}
 	if (invocation->control.argument_count != count_words(command->arguments)) {
-		control_fail(PROGRAM_USAGE, "usage: aeroctl %s %s", command->words,
-			     command->arguments);
+		control_fail(PROGRAM_USAGE, "usage: aeroctl %s%s%s", command->words,
+			     *command->arguments != '\0' ? " " : "", command->arguments);
 		return false;
 	}
 	return true;

@@ -349,8 +349,25 @@ static enum err check_address(enum setting key, const char *address, enum exposu
 	return ERR_INVALID;
 }
 
+/* Listening twice on one address fails only when the second comes to it: this is said before. */
+static enum err check_listed_once(const struct config *config, enum setting key,
+				  const char *address)
+{
+	const struct config_list *const lists[] = {&config->lmtp, &config->imap, &config->imaps};
+	size_t times = 0;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		for (size_t j = 0; j < lists[i]->count; j++)
+			times += strcmp(lists[i]->items[j], address) == 0;
+	times += strcmp(config->admin_socket, address) == 0;
+	if (times < 2)
+		return ERR_OK;
+	fail_at(reader->lines[key], "%s: %s is listed twice", key_names[key], address);
+	return ERR_INVALID;
+}
+
 static enum err take_listeners(cfg_t *file, enum setting key, enum exposure exposure,
-			       struct config_list *out)
+			       struct config *config, struct config_list *out)
 {
 	unsigned count = cfg_size(file, key_names[key]);
 
@@ -361,7 +378,7 @@ static enum err take_listeners(cfg_t *file, enum setting key, enum exposure expo
 		char *address;
 		enum err err;
 
-		if (strncmp(value, "unix:", 5) == 0)
+		if (strncmp(value, "unix:", 5) == 0 && value[5] != '\0')
 			address = join(directory_of(reader->path), "unix:", value + 5);
 		else
 			address = duplicate(value);
@@ -369,6 +386,8 @@ static enum err take_listeners(cfg_t *file, enum setting key, enum exposure expo
 			return ERR_NOMEM;
 		out->items[out->count++] = address;
 		err = check_address(key, address, exposure);
+		if (err == ERR_OK)
+			err = check_listed_once(config, key, address);
 		if (err != ERR_OK)
 			return err;
 	}
@@ -429,6 +448,20 @@ static enum err take_limits(cfg_t *file, struct config *config)
 	return err;
 }
 
+/* It stands in greetings as one word. */
+static enum err take_hostname(cfg_t *file, char **out)
+{
+	const char *name = cfg_getstr(file, key_names[KEY_HOSTNAME]);
+
+	if (*name == '\0')
+		return fail_key(KEY_HOSTNAME, "is empty");
+	for (const char *octet = name; *octet != '\0'; octet++)
+		if (*octet <= ' ' || *octet > '~')
+			return fail_key(KEY_HOSTNAME, "must be of visible ASCII characters");
+	*out = duplicate(name);
+	return *out != NULL ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err take_all(cfg_t *file, struct config *config)
 {
 	enum err err = take_identity(file, config);
@@ -447,21 +480,19 @@ static enum err take_all(cfg_t *file, struct config *config)
 	if (err == ERR_OK)
 		err = take_admin_socket(file, &config->admin_socket);
 	if (err == ERR_OK)
-		err = take_listeners(file, KEY_LMTP, LOCAL_ONLY, &config->lmtp);
+		err = take_listeners(file, KEY_LMTP, LOCAL_ONLY, config, &config->lmtp);
 	if (err == ERR_OK)
 		err = take_listeners(file, KEY_IMAP,
 				     config->starttls_on_network ? ANYWHERE : LOCAL_ONLY,
-				     &config->imap);
+				     config, &config->imap);
 	if (err == ERR_OK)
-		err = take_listeners(file, KEY_IMAPS, ANYWHERE, &config->imaps);
+		err = take_listeners(file, KEY_IMAPS, ANYWHERE, config, &config->imaps);
 	if (err == ERR_OK)
 		err = check_certificate(config);
 	if (err == ERR_OK)
 		err = take_limits(file, config);
-	if (err == ERR_OK) {
-		config->hostname = duplicate(cfg_getstr(file, key_names[KEY_HOSTNAME]));
-		err = config->hostname != NULL ? ERR_OK : ERR_NOMEM;
-	}
+	if (err == ERR_OK)
+		err = take_hostname(file, &config->hostname);
 	return err;
 }
 
