@@ -310,9 +310,12 @@ static enum err command_data(struct session *session)
 	if (session->delivery != NULL)
 		delivery_finish(session->delivery);
 	for (size_t i = 0; i < session->recipient_count; i++) {
-		if (session->delivery != NULL)
+		if (session->delivery != NULL) {
 			reply_result(session, &session->recipients[i]);
-		else if (received > session->server->size_limit)
+			continue;
+		}
+		session->server->refused++;
+		if (received > session->server->size_limit)
 			reply(session, "552 5.3.4 Message is larger than this server accepts");
 		else
 			reply(session, temporary_failure(ERR_UNAVAILABLE));

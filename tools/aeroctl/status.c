@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* aeroctl status. */
 #include <stdio.h>
+#include <string.h>
 
 #include "tools/aeroctl/client.h"
 #include "tools/aeroctl/output.h"
@@ -38,6 +39,21 @@ static size_t count_serving(const json_t *volumes)
 	return count;
 }
 
+static void print_room(const json_t *volumes, size_t serving)
+{
+	const json_t *volume;
+	size_t i, full = 0;
+
+	json_array_foreach(volumes, i, volume) full += strcmp(json_text(volume, "state"), "full") == 0;
+	if (full != 0)
+		printf("%zu of %zu volumes are full: make room on their disks, or delete mail.\n",
+		       full, json_array_size(volumes));
+	if (serving < 2)
+		printf("Fewer than two volumes serve: nothing can be stored.\n");
+	else if (serving - full < 2)
+		printf("Fewer than two volumes have room: new mail is deferred.\n");
+}
+
 /* What the loss of disks would cost now: never better than it is. */
 static void print_exposure(const json_t *status)
 {
@@ -61,8 +77,7 @@ static void print_exposure(const json_t *status)
 		printf("%llu records are lost for good.\n",
 		       (unsigned long long)json_number(json_object_get(status, "sets"),
 						       "records_lost"));
-	if (serving < 2)
-		printf("Fewer than two volumes serve: nothing can be stored.\n");
+	print_room(volumes, serving);
 }
 
 static void print_counts(const json_t *status)
