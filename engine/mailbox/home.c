@@ -26,6 +26,7 @@ enum err home_create(const struct home_options *options, struct home **out)
 	home->env = sched_env(options->sched);
 	home->argon = (struct argon_gate){.parallel = options->argon2_parallel,
 					  .queue = options->argon2_queue};
+	home->enrol_gate.limit = 1;
 	map_init(&home->known_peers, 32);
 	sign_public(options->node_signing, home->node_public);
 	err = key_random(home->env, &home->secret_hash);
@@ -504,6 +505,35 @@ static void remember_secret(struct mailbox *mailbox, struct bytes secret)
 	mailbox->knows_secret = true;
 }
 
+enum err home_enrol(struct home *home, struct bytes address, struct bytes secret,
+		    struct key **master, struct mailbox **out)
+{
+	const struct account_source *accounts = &home->options.accounts;
+	const struct account_record *record;
+	struct mailbox *mailbox = NULL;
+	enum err err = gate_enter(&home->enrol_gate, TASK_FOREVER);
+
+	if (err) {
+		key_release(master);
+		return err;
+	}
+	record = accounts->find(accounts->context, address);
+	if (!record || record->enrolled) {
+		key_release(master);
+		err = ERR_STALE;
+	} else {
+		err = home_attach(home, address, master, &mailbox);
+	}
+	if (!err)
+		err = mailbox_rotate(mailbox, secret);
+	gate_leave(&home->enrol_gate);
+	if (err)
+		mailbox_release(&mailbox);
+	else
+		*out = mailbox;
+	return err;
+}
+
 static WAITS enum err login(struct home *home, struct bytes address, struct bytes secret,
 			    const char *peer, struct mailbox **out)
 {
@@ -523,13 +553,15 @@ static WAITS enum err login(struct home *home, struct bytes address, struct byte
 		key_release(&master);
 		return ERR_DENIED;
 	}
-	err = home_attach(home, address, &master, &mailbox);
-	if (!err && slot.kind == SLOT_ENROLMENT)
-		err = mailbox_rotate(mailbox, secret);
-	if (err) {
-		mailbox_release(&mailbox);
+	if (slot.kind == SLOT_ENROLMENT)
+		err = home_enrol(home, address, secret, &master, &mailbox);
+	else
+		err = home_attach(home, address, &master, &mailbox);
+	/* Another session was the first: the secret opens a slot of the user's own by now, or none. */
+	if (err == ERR_STALE && slot.kind == SLOT_ENROLMENT)
+		return login(home, address, secret, peer, out);
+	if (err)
 		return err;
-	}
 	remember_secret(mailbox, secret);
 	*out = mailbox;
 	return ERR_OK;

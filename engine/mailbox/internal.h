@@ -127,6 +127,7 @@ struct home {
 	struct mailbox *mailboxes;
 	struct key *secret_hash; /* this process's key for known_secret and known peers */
 	struct argon_gate argon;
+	struct gate enrol_gate;	 /* one first login at a time: see home_enrol() */
 	struct map known_peers;  /* keyed hash of address and peer -> a mark */
 	struct cond loaded;      /* a mailbox was loaded, or could not be */
 	struct env_timer cache_timer;
@@ -271,6 +272,13 @@ MUST_USE enum err home_renew_writer(struct home *home, const struct journal_writ
 /* Tries the secret under the Argon2 gate. *info: the slot that opened. */
 WAITS MUST_USE enum err home_unlock(struct home *home, struct bytes address, struct bytes secret,
 				    const char *peer, struct key **master, struct slot_info *info);
+/*
+ * The first login, with the master key that an enrolment slot held (taken over): attaches and rotates.
+ * Of several at once one does it: two would publish keys one after the other, and what was written
+ * under the first could never be read again. ERR_STALE: another one has, the master key is an old one.
+ */
+WAITS MUST_USE enum err home_enrol(struct home *home, struct bytes address, struct bytes secret,
+				   struct key **master, struct mailbox **out);
 /* Loaded, in use by the caller until mailbox_release(). Takes over `master`. */
 WAITS MUST_USE enum err home_attach(struct home *home, struct bytes address, struct key **master,
 				    struct mailbox **out);

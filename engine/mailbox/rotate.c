@@ -287,12 +287,12 @@ static WAITS enum err publish_slots(struct home *home, const struct opened_accou
 static WAITS enum err enrol(struct home *home, struct opened_account *opened, struct bytes next)
 {
 	struct mailbox *mailbox = NULL;
-	enum err err = home_attach(home, bytes_of_buf(&opened->address), &opened->master, &mailbox);
+	enum err err = home_enrol(home, bytes_of_buf(&opened->address), next, &opened->master,
+				  &mailbox);
 
-	if (!err)
-		err = mailbox_rotate(mailbox, next);
 	mailbox_release(&mailbox);
-	return err;
+	/* Used by somebody else meanwhile: what was given opens nothing any more. */
+	return err == ERR_STALE ? ERR_AUTH : err;
 }
 
 static WAITS enum err replace_password(struct home *home, const struct opened_account *opened,

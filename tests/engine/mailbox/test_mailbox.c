@@ -902,6 +902,54 @@ static void test_first_login(void **state)
 	run(first_login);
 }
 
+/* ---- two devices log in for the first time at once ---- */
+
+struct device {
+	struct post *post;
+	struct mailbox *mailbox;
+};
+
+static void log_in(void *argument)
+{
+	struct device *device = argument;
+
+	device->mailbox = post_login(device->post, BOB, "given");
+	post_append(device->mailbox, "INBOX", "text\r\n", 0);
+}
+
+static void first_logins(void *argument)
+{
+	struct post *post = argument;
+	struct device devices[2] = {{.post = post}, {.post = post}};
+	struct mailbox *mailbox;
+	struct view *view;
+
+	start(post);
+	post_add_account(post, BOB, "given", false, false);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(task_spawn(task_sched(), "device", log_in, &devices[i], NULL),
+				 ERR_OK);
+	for (unsigned i = 0; i < 2000 && sched_task_count(task_sched()) > 1; i++)
+		assert_int_equal(task_sleep(1), ERR_OK);
+	assert_ptr_equal(devices[0].mailbox, devices[1].mailbox);
+	for (size_t i = 0; i < 2; i++)
+		mailbox_release(&devices[i].mailbox);
+	post_close(post);
+	post_open(post);
+	mailbox = post_login(post, BOB, "given");
+	view = post_view(mailbox, "INBOX");
+	assert_int_equal(view_count(view), 2);
+	view_close(&view);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static void test_first_logins(void **state)
+{
+	(void)state;
+	run(first_logins);
+}
+
 static void invitation(void *argument)
 {
 	struct post *post = argument;
@@ -944,6 +992,7 @@ int main(void)
 		cmocka_unit_test(test_logins),
 		cmocka_unit_test(test_app_passwords),
 		cmocka_unit_test(test_first_login),
+		cmocka_unit_test(test_first_logins),
 		cmocka_unit_test(test_invitation),
 	};
 
