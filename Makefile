@@ -118,6 +118,7 @@ deps-lint: ## install what lint needs (Debian)
 
 .PHONY: run check unit
 run: deps ## build, make a one-node store in ./run, deliver and read a message, serve until Ctrl-C
+	@echo "building in $(B); the first time takes a minute"
 	@$(MAKE) --no-print-directory -j$$(nproc) -s all
 	@tools/dev/run.sh $(B)
 
