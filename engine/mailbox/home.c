@@ -534,6 +534,22 @@ enum err home_enrol(struct home *home, struct bytes address, struct bytes secret
 	return err;
 }
 
+/* A first login publishes its new slot before its mailbox has the new keys: who used that slot waits. */
+static WAITS enum err attach_enrolled(struct home *home, struct bytes address, struct key **master,
+				      struct mailbox **out)
+{
+	if (home->enrol_gate.held) {
+		enum err err = gate_enter(&home->enrol_gate, TASK_FOREVER);
+
+		if (err) {
+			key_release(master);
+			return err;
+		}
+		gate_leave(&home->enrol_gate);
+	}
+	return home_attach(home, address, master, out);
+}
+
 static WAITS enum err login(struct home *home, struct bytes address, struct bytes secret,
 			    const char *peer, struct mailbox **out)
 {
@@ -556,7 +572,7 @@ static WAITS enum err login(struct home *home, struct bytes address, struct byte
 	if (slot.kind == SLOT_ENROLMENT)
 		err = home_enrol(home, address, secret, &master, &mailbox);
 	else
-		err = home_attach(home, address, &master, &mailbox);
+		err = attach_enrolled(home, address, &master, &mailbox);
 	/* Another session was the first: the secret opens a slot of the user's own by now, or none. */
 	if (err == ERR_STALE && slot.kind == SLOT_ENROLMENT)
 		return login(home, address, secret, peer, out);
