@@ -44,7 +44,7 @@ LINK := $(foreach layer,$(LINK_ORDER),$(filter %/lib$(layer).a,$(ARCHIVES)))
 BUILT_PROGRAMS := $(foreach program,$(PROGRAMS),$(if $(call sources,tools/$(program)),$(program)))
 # A test is one file test_*.c; other .c files below tests/support/ and tests/sim/ are shared by all.
 TEST_SOURCES := $(sort $(shell test -d tests && find tests -name 'test_*.c'))
-TEST_SHARED := $(filter-out $(TEST_SOURCES),$(call sources,tests/support) $(call sources,tests/sim))
+TEST_SHARED := $(filter-out $(TEST_SOURCES) tests/sim/soak.c,$(call sources,tests/support) $(call sources,tests/sim))
 TESTS := $(TEST_SOURCES:%.c=$(B)/%)
 BENCH_SOURCES := $(sort $(shell test -d bench && find bench -name 'bench_*.c'))
 BENCHES := $(BENCH_SOURCES:%.c=$(B)/%)
@@ -94,6 +94,12 @@ $(B)/tests/%: $(B)/plant/tests/%.o $(TEST_LINK)
 
 $(B)/bench/%: $(B)/bench/%.o $(LINK)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
+
+MINUTES ?= 10
+
+.PHONY: soak
+soak: $(B)/tests/sim/soak ## new seeds of the simulations for MINUTES=10
+	$< $(MINUTES) $$(date +%s)
 
 .PHONY: tests benches
 tests: $(TESTS) ## build the unit tests

@@ -10,6 +10,7 @@
 #include "engine/volume/volume.h"
 
 #define UNLOCKED_CACHE_MS (30u * 60 * 1000)
+#define SNAPSHOT_ENTRIES 1000u
 #define ARGON2_PARALLEL 2u
 /* Logins that wait for an Argon2 beyond those that run; further ones are told to come back. */
 #define ARGON2_QUEUE 256u
@@ -194,6 +195,8 @@ static enum err open_mail(struct engine *engine, const struct engine_options *op
 		.summary = options->summary,
 		.cache_ms = options->unlocked_cache_ms != 0 ? options->unlocked_cache_ms
 							    : UNLOCKED_CACHE_MS,
+		.snapshot_entries = options->snapshot_entries != 0 ? options->snapshot_entries
+								   : SNAPSHOT_ENTRIES,
 		.argon2_parallel = options->argon2_parallel != 0 ? options->argon2_parallel
 								 : ARGON2_PARALLEL,
 		.argon2_queue = ARGON2_QUEUE,

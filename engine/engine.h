@@ -33,6 +33,7 @@ struct engine_options {
 	uint64_t segment_size;         /* 0: 64 MiB; small in tests */
 	struct slot_parameters unknown_user; /* zero: the defaults */
 	uint64_t unlocked_cache_ms;    /* 0: 30 minutes */
+	uint64_t snapshot_entries;     /* 0: 1000; small in tests */
 	size_t argon2_parallel;        /* 0: 2 */
 };
 

@@ -52,6 +52,7 @@ struct home_options {
 	const struct key *node_signing; /* public half verifies deliveries */
 	struct summary_hook summary;    /* for APPEND */
 	uint64_t cache_ms;              /* unlocked accounts kept after their last session: 30 min */
+	uint64_t snapshot_entries;      /* read since the last one: time for the next */
 	size_t argon2_parallel;         /* runs at once; a further `argon2_queue` wait */
 	size_t argon2_queue;
 	struct slot_parameters unknown_user; /* work done for an address that does not exist */

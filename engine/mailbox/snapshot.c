@@ -15,7 +15,6 @@
 #include "engine/mailbox/merge.h"
 #include "engine/mailbox/pages.h"
 
-#define SNAPSHOT_ENTRIES 1000u
 #define SNAPSHOT_BYTES (1024u * 1024)
 #define SNAPSHOT_PENDING (2u * 1024 * 1024)
 /* When the last session leaves, fewer entries than this are cheaper to read again. */
@@ -554,7 +553,7 @@ static WAITS void snapshot_task(void *argument)
 
 static bool is_due(const struct mailbox *mailbox)
 {
-	if (mailbox->entries_since >= SNAPSHOT_ENTRIES || mailbox->bytes_since >= SNAPSHOT_BYTES ||
+	if (mailbox->entries_since >= mailbox->home->options.snapshot_entries || mailbox->bytes_since >= SNAPSHOT_BYTES ||
 	    summaries_pending(mailbox->summaries) >= SNAPSHOT_PENDING)
 		return true;
 	return !mailbox->sessions && mailbox->entries_since >= SNAPSHOT_LEAVING;
@@ -697,7 +696,7 @@ static WAITS enum err join_sibling(struct mailbox *mailbox, const struct found_m
 	if (!err)
 		err = account_state_merge(&mailbox->state, &sibling);
 	account_state_finish(&sibling);
-	mailbox->entries_since += SNAPSHOT_ENTRIES;
+	mailbox->entries_since += mailbox->home->options.snapshot_entries;
 	return err;
 }
 

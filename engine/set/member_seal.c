@@ -3,6 +3,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/plant.h"
 #include "engine/set/member_private.h"
 #include "engine/set/stripe.h"
 
@@ -193,6 +194,8 @@ static WAITS enum err encode_next(struct encoder *encoder, struct volume *volume
 	encoder->parity = shared_create(window);
 	if (encoder->parity == NULL)
 		return ERR_NOMEM;
+	if (PLANTED(parity_over_stale_bytes))
+		memset(encoder->columns[k - 1].data, 0, RECORD_ALIGN);
 	err = task_offload(encode_window, encoder);
 	if (err != ERR_OK) {
 		shared_release(&encoder->parity);
@@ -294,6 +297,26 @@ static WAITS enum err encode(struct member *member, struct member_column *column
 	return err;
 }
 
+/* The log has served; reads that are under way in it end first. */
+static WAITS enum err retire_log(struct member *member, struct member_column *column)
+{
+	char name[COLUMN_NAME_SIZE];
+
+	while (column->log_readers > 0) {
+		enum err err = cond_wait(&column->changed, TASK_FOREVER);
+
+		if (err != ERR_OK)
+			return err;
+	}
+	log_close(&column->log);
+	records_finish(&column->records);
+	if (!set_member_may_drop_mirror(&column->machine))
+		return ERR_OK;
+	column_name(column->header.set, column->header.column, COLUMN_MIRROR, name);
+	set_member_drop_mirror(&column->machine);
+	return volume_remove_file(member->volume, name);
+}
+
 /* ---- voting ---- */
 
 static WAITS enum err write_vote(struct member_column *column)
@@ -344,6 +367,9 @@ enum err member_vote(struct member *member, struct member_column *column,
 	if (err == ERR_OK)
 		call->vote = column->machine.vote;
 	set_member_check(&column->machine);
+	if (err == ERR_OK && PLANTED(mirror_dropped_before_votes) &&
+	    column->header.kind == COLUMN_MIRROR)
+		err = retire_log(member, column);
 	return err;
 }
 
@@ -397,26 +423,6 @@ static void describe(const struct member_column *column, const struct set_certif
 	/* Behind a data column stand its fence and its vote. */
 	end = data ? log_end(column->log) : out->body_size;
 	out->index_offset = LOG_HEADER_SIZE + end;
-}
-
-/* The log has served; reads that are under way in it end first. */
-static WAITS enum err retire_log(struct member *member, struct member_column *column)
-{
-	char name[COLUMN_NAME_SIZE];
-
-	while (column->log_readers > 0) {
-		enum err err = cond_wait(&column->changed, TASK_FOREVER);
-
-		if (err != ERR_OK)
-			return err;
-	}
-	log_close(&column->log);
-	records_finish(&column->records);
-	if (!set_member_may_drop_mirror(&column->machine))
-		return ERR_OK;
-	column_name(column->header.set, column->header.column, COLUMN_MIRROR, name);
-	set_member_drop_mirror(&column->machine);
-	return volume_remove_file(member->volume, name);
 }
 
 static WAITS enum err seal_column(struct member *member, struct member_column *column,

@@ -3,6 +3,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/plant.h"
 
 enum {
 	PARTS_PER_WRITE = 4, /* head, shared[0], shared[1], zeros */
@@ -205,9 +206,13 @@ static void written(struct env_io *io)
 {
 	struct commit *commit = io->context;
 
-	if (io->err != ERR_OK) {
+	if (PLANTED(fsync_retried) && io->err == ERR_IO && io->write_count != 0) {
+		io->err = ERR_OK;
+		io->write_count = 0;
+		env_io(commit->env, io);
+	} else if (io->err != ERR_OK) {
 		batch_over(commit, io->err);
-	} else if (io->stat.link_count == 0) {
+	} else if (io->sync_count != 0 && io->stat.link_count == 0) {
 		batch_over(commit, ERR_GONE);
 	} else {
 		commit->io = (struct env_io){.kind = ENV_IO_STAT,
@@ -224,6 +229,8 @@ static void start(struct commit *commit)
 		complete_all(commit, &commit->queue, commit->failed);
 	} else if (gather(commit)) {
 		if (commit->io.write_count != 0) {
+			if (PLANTED(ack_before_sync))
+				commit->io.sync_count = 0;
 			commit->io.done = written;
 			commit->io.context = commit;
 			commit->started_us = env_now_us(commit->env);

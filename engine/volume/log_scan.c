@@ -6,6 +6,7 @@
  */
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/plant.h"
 #include "engine/volume/log_private.h"
 
 enum { WINDOW_SIZE = 1024 * 1024, READ_BLOCK_SIZE = 4096 };
@@ -264,7 +265,8 @@ static WAITS enum err judge_end(struct scan *scan, bool *over)
 	if (err != ERR_OK || clean)
 		return err;
 	scan->torn = true;
-	return report(scan, LOG_TAIL, scan->window.file_end - scan->offset, NULL);
+	return report(scan, PLANTED(torn_tail_as_corruption) ? LOG_CORRUPT : LOG_TAIL,
+		      scan->window.file_end - scan->offset, NULL);
 }
 
 static WAITS enum err judge_bad(struct scan *scan, const struct place *place, bool *over)
@@ -277,7 +279,7 @@ static WAITS enum err judge_bad(struct scan *scan, const struct place *place, bo
 	err = look_ahead(scan);
 	if (err != ERR_OK)
 		return err;
-	if (scan->offset >= scan->mark)
+	if (scan->offset >= scan->mark || PLANTED(corruption_as_torn_tail))
 		return judge_end(scan, over);
 	if (place->kind == PLACE_DAMAGED) {
 		end = scan->offset + place->size;

@@ -5,6 +5,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/plant.h"
 #include "engine/volume/commit.h"
 #include "engine/volume/space.h"
 
@@ -543,7 +544,7 @@ enum err volume_create_file(struct volume *volume, const char *name, struct byte
 	if (err != ERR_OK)
 		goto out;
 	err = fill_new_file(volume, file, header, allocate_size);
-	if (err == ERR_OK)
+	if (err == ERR_OK && !PLANTED(directory_entry_unsynced))
 		err = sync_parent(path_of(&path));
 	if (err == ERR_OK) {
 		*out = file;

@@ -74,6 +74,8 @@ static WAITS enum err open_volumes(struct parts *parts)
 		struct volume *volume = NULL;
 		enum err err = volume_open(task_sched(), world_path(i), PARTS_CLUSTER, &volume);
 
+		if (parts->world->spread)
+			item.node.octets[2] = (uint8_t)(i + 1);
 		if (err == ERR_CANCELED)
 			return err;
 		item.failed = err != ERR_OK;

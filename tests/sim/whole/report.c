@@ -24,8 +24,9 @@ void report_print(const struct report *report)
 	REPORT_LIST(X)
 #undef X
 	for (size_t i = 0; i < SIM_FAULT_COUNT; i++)
-		printf("  fault %-14s %12" PRIu64 "\n", sim_fault_name((enum sim_fault)i),
-		       report->faults[i]);
+		printf("  fault %-18s %8" PRIu64 "  %8.1f a simulated hour\n",
+		       sim_fault_name((enum sim_fault)i), report->faults[i],
+		       (double)report->faults[i] * 3.6e6 / (double)(report->virtual_ms + 1));
 }
 
 void report_broken(struct report *report, struct sim *sim, const char *oracle, const char *format,

@@ -6,7 +6,6 @@
 #include "engine/base/assert.h"
 #include "tests/sim/allocate.h"
 #include "tests/sim/lives.h"
-#include "tests/sim/node_fault.h"
 #include "tests/sim/whole/parts.h"
 
 #define STORE_STREAM 702
@@ -709,7 +708,7 @@ static enum err take_exams(struct run *run)
 	if (err == ERR_OK && !while_running)
 		sim_kill(world->node);
 	if (err == ERR_OK)
-		sim_lose_disk(world->node, world_weakest(world), SIM_FAULT_UNLINKED);
+		world_lose_disks(world);
 	if (err == ERR_OK)
 		err = lives_settle(&run->lives);
 	if (err == ERR_OK)
@@ -737,7 +736,7 @@ static enum err be_busy(struct run *run)
 static void init(struct run *run, uint64_t seed, struct report *report)
 {
 	*run = (struct run){.report = report};
-	world_init(&run->world, seed, 3);
+	world_init(&run->world, seed, seed % 5 == 4 ? 5 : 3);
 	parts_init(&run->parts, &run->world);
 	sim_random_init(&run->random, seed, STORE_STREAM);
 	for (size_t i = 0; i < STREAM_COUNT; i++) {
@@ -774,7 +773,7 @@ enum err store_run(uint64_t seed, struct report *report)
 	}
 	report->restarts = run->lives.restarts;
 	report->events = sim->event_count;
-	report->virtual_ms = sim_now_ms(sim);
+	report->virtual_ms = sim_now_ms(sim) - run->world.start_ms;
 	report->trace_hash = sim_trace_hash(sim);
 	world_count_faults(&run->world, report->faults);
 	report->crashes += report->faults[SIM_FAULT_CRASH];

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine/base/assert.h"
+#include "tests/sim/node_fault.h"
 
 #define WORLD_STREAM 700
 /* Larger than what one commit or one set needs, small enough to be full within a run. */
@@ -37,7 +38,7 @@ static void add_disks(struct world *world, struct sim_random *random)
 	disk.jitter_us = 1 + sim_random_below(random, 500);
 	if (world->regimen == REGIMEN_SPACE)
 		disk.capacity = SMALL_DISK;
-	world->atlas.tolerated = 1;
+	world->atlas.tolerated = world->spread ? 2 : 1;
 	for (size_t i = 0; i < world->volume_count; i++) {
 		char path[32];
 
@@ -57,11 +58,13 @@ void world_init(struct world *world, uint64_t seed, size_t volume_count)
 	ASSERT(volume_count <= WORLD_VOLUME_MAX);
 	sim_random_init(&random, seed, WORLD_STREAM);
 	*world = (struct world){.volume_count = volume_count,
+				.spread = volume_count > 3,
 				.regimen = (enum regimen)(seed % REGIMEN_COUNT)};
 	options.timer_jitter_us = sim_random_below(&random, 1000);
 	options.job_jitter_us = sim_random_below(&random, 1000);
 	options.write_back_per_million = (uint32_t)sim_random_below(&random, 100000);
 	world->sim = sim_create(seed, &options);
+	world->start_ms = sim_now_ms(world->sim);
 	world->node = sim_add_node(world->sim);
 	add_disks(world, &random);
 	world->crash_per_million = 2000 + (uint32_t)sim_random_below(&random, 8000);
@@ -118,13 +121,16 @@ void world_finish(struct world *world)
 	sim_finish(&world->sim);
 }
 
-struct sim_disk *world_weakest(struct world *world)
+void world_lose_disks(struct world *world)
 {
+	struct sim_random *random = &world->sim->faults;
+
+	while (sim_atlas_damaged(&world->atlas) < world->atlas.tolerated)
+		sim_damaged(world->disks[sim_random_below(random, world->volume_count)]);
 	for (size_t i = 0; i < world->volume_count; i++) {
 		if (world->disks[i]->damaged)
-			return world->disks[i];
+			sim_lose_disk(world->node, world->disks[i], SIM_FAULT_UNLINKED);
 	}
-	return world->disks[sim_random_below(&world->sim->faults, world->volume_count)];
 }
 
 void world_count_faults(const struct world *world, uint64_t counts[SIM_FAULT_COUNT])

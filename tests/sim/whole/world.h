@@ -38,17 +38,22 @@ enum regimen {
 struct world {
 	struct sim *sim;
 	struct sim_node *node;
+	uint64_t start_ms; /* the world's clock does not begin at zero */
 	size_t volume_count;
 	struct sim_disk *disks[WORLD_VOLUME_MAX];
 	struct sim_atlas atlas;
 	enum regimen regimen;
+	bool spread; /* each volume counts as a node of its own: profiles beyond 2+1 */
 	/* For the workload: chances, a step of its own. */
 	uint32_t crash_per_million, kill_per_million;
 	/* Reads may fail though the data is there, and come at a second try. */
 	bool fickle;
 };
 
-/* volume_count: 3 where nothing else is wanted. The faults do not strike before world_unleash(). */
+/*
+ * volume_count: 3 where nothing else is wanted; 5 are spread, and 2+2 and three replicas of which
+ * all must answer tolerate the damage of two. The faults do not strike before world_unleash().
+ */
 void world_init(struct world *world, uint64_t seed, size_t volume_count);
 void world_unleash(struct world *world);
 /* Ends all faults; damage done stays. */
@@ -56,8 +61,8 @@ void world_calm(struct world *world);
 /* Ends the world; its node has been unwound. */
 void world_finish(struct world *world);
 const char *world_path(size_t volume);
-/* The disk that is damaged, or, when none is, any: its loss is within the atlas. */
-struct sim_disk *world_weakest(struct world *world);
+/* The damaged disks go, and others until as many are gone as the atlas tolerates. */
+void world_lose_disks(struct world *world);
 /* Adds how often each fault struck. */
 void world_count_faults(const struct world *world, uint64_t counts[SIM_FAULT_COUNT]);
 const char *regimen_name(enum regimen regimen);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Each planted bug is found within so many seeds; prints a table of how many it took, and by what.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/plant.h"
+#include "tests/sim/whole/log_run.h"
+#include "tests/sim/whole/mailbox_run.h"
+#include "tests/sim/whole/seeds.h"
+#include "tests/sim/whole/store_run.h"
+
+struct hunt {
+	enum plant plant;
+	const char *name;
+	seed_run *run;
+	uint64_t limit; /* seeds */
+};
+
+static const struct hunt hunts[] = {
+	{PLANT_ack_before_sync, "log", log_run, 20},
+	{PLANT_ack_before_sync, "store", store_run, 20},
+	{PLANT_torn_tail_as_corruption, "log", log_run, 20},
+	{PLANT_corruption_as_torn_tail, "log", log_run, 20},
+	{PLANT_fsync_retried, "log", log_run, 20},
+	{PLANT_directory_entry_unsynced, "log", log_run, 20},
+	{PLANT_mirror_dropped_before_votes, "store", store_run, 20},
+	{PLANT_parity_over_stale_bytes, "store", store_run, 60},
+	{PLANT_wrong_matrix_row, "store", store_run, 20},
+	{PLANT_journal_ack_one_replica, "store", store_run, 300},
+	{PLANT_uid_reused_after_restart, "mailbox", mailbox_run, 20},
+};
+
+static void test_each_is_found(void **state)
+{
+	size_t missed = 0;
+
+	(void)state;
+	print_message("%-30s %-8s %6s  %s\n", "bug", "run", "seeds", "oracle");
+	for (size_t i = 0; i < sizeof(hunts) / sizeof(hunts[0]); i++) {
+		const struct hunt *hunt = &hunts[i];
+		struct report sum = {0};
+		uint64_t needed;
+
+		plant_reset();
+		plant_set(hunt->plant, true);
+		seeds_hunt(hunt->run, hunt->limit, &needed, &sum);
+		print_message("%-30s %-8s %6llu  %s\n", plant_name(hunt->plant), hunt->name,
+			      (unsigned long long)needed, needed != 0 ? sum.oracle : "NOT FOUND");
+		missed += needed == 0;
+	}
+	plant_reset();
+	assert_int_equal(missed, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_is_found),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
