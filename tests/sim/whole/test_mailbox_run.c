@@ -14,7 +14,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define SEED_COUNT 7u
 #else
-#define SEED_COUNT 84u
+#define SEED_COUNT 56u
 #endif
 
 /* Found bugs once: they stay. */
