@@ -45,7 +45,8 @@ struct blob_upload;
 
 /*
  * Starts an upload under the writer's incarnation and the next upload number. The id comes from
- * the sealer's name (random). ERR_UNAVAILABLE: fewer than two volumes take writes (4xx upstairs).
+ * the sealer's name (random). ERR_UNAVAILABLE: fewer than two volumes live; ERR_NOSPACE: fewer
+ * than two of those that live have room.
  */
 MUST_USE enum err blob_upload_open(struct blobs *blobs, struct id128 id, struct id128 account_tag,
 				   struct blob_upload **out);

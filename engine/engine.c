@@ -87,19 +87,23 @@ static enum err put_missing(struct engine *engine, const struct slot *slot)
 }
 
 /* A volume that is missing or damaged leaves the store degraded; one that is not ours refuses it. */
-static enum err open_volume(struct engine *engine, struct slot *slot, struct id128 cluster)
+static enum err open_volume(struct engine *engine, struct slot *slot,
+			    const struct engine_options *options)
 {
 	struct layout_volume entry = {.weight = 1};
 	enum err err = io_stat(slot->directory, &slot->stat);
 
 	if (err == ERR_OK)
-		err = volume_open(engine->sched, slot->directory, cluster, &slot->volume);
+		err = volume_open(engine->sched, slot->directory, options->cluster,
+				  &slot->volume);
 	slot->err = err;
 	if (err != ERR_OK) {
 		env_log(sched_env(engine->sched), "event=volume-not-opened path=\"%s\" error=%s",
 			slot->directory, err_name(err));
 		return refusal(err) != NULL || err == ERR_CANCELED ? err : put_missing(engine, slot);
 	}
+	if (options->volume_reserve != 0)
+		volume_set_reserve(slot->volume, options->volume_reserve);
 	entry.volume = volume_id(slot->volume);
 	entry.node = volume_identity(slot->volume)->node;
 	memcpy(entry.zone, volume_identity(slot->volume)->zone, sizeof(entry.zone));
@@ -128,7 +132,7 @@ static enum err open_volumes(struct engine *engine, const struct engine_options 
 			return ERR_NOMEM;
 		memcpy(slot->directory, options->volumes[i], size);
 		engine->slot_count++;
-		err = open_volume(engine, slot, options->cluster);
+		err = open_volume(engine, slot, options);
 		if (err != ERR_OK)
 			return err;
 	}

@@ -31,6 +31,7 @@ struct engine_options {
 	struct summary_hook summary;
 	uint64_t column_size;          /* 0: 64 MiB; small in tests */
 	uint64_t segment_size;         /* 0: 64 MiB; small in tests */
+	uint64_t volume_reserve;       /* bytes kept free on each volume; 0: engine/volume/volume.h's */
 	struct slot_parameters unknown_user; /* zero: the defaults */
 	uint64_t unlocked_cache_ms;    /* 0: 30 minutes */
 	uint64_t snapshot_entries;     /* 0: 1000; small in tests */

@@ -244,7 +244,7 @@ static void command_rcpt(struct session *session, struct bytes argument)
 static enum err read_data(struct session *session, uint64_t *received)
 {
 	struct lmtp_server *server = session->server;
-	bool end = false;
+	bool end = false, wanted = true;
 	struct dot dot;
 
 	dot_init(&dot);
@@ -265,10 +265,10 @@ static enum err read_data(struct session *session, uint64_t *received)
 		dot_next(&dot, input, &content, &consumed, &end);
 		*received += content.size;
 		/* Too big, or nobody left to get it: the rest is read and dropped. */
-		if (session->delivery != NULL && content.size != 0 &&
-		    (*received > server->size_limit ||
-		     delivery_write(session->delivery, content) != ERR_OK))
+		if (*received > server->size_limit && session->delivery != NULL)
 			delivery_end(&session->delivery);
+		if (session->delivery != NULL && wanted && content.size != 0)
+			wanted = delivery_write(session->delivery, content) == ERR_OK;
 		stream_consume(session->stream, consumed);
 	}
 	return ERR_OK;
@@ -315,10 +315,7 @@ static enum err command_data(struct session *session)
 			continue;
 		}
 		session->server->refused++;
-		if (received > session->server->size_limit)
-			reply(session, "552 5.3.4 Message is larger than this server accepts");
-		else
-			reply(session, temporary_failure(ERR_UNAVAILABLE));
+		reply(session, "552 5.3.4 Message is larger than this server accepts");
 	}
 	transaction_end(session);
 	return ERR_OK;

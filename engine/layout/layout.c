@@ -278,6 +278,13 @@ struct profile layout_profile(const struct layout *layout)
 	return profile_of(&domains);
 }
 
+bool layout_is_full(const struct layout *layout)
+{
+	const struct domains domains = count_domains(layout, true);
+
+	return layout_profile(layout).k == 0 && profile_of(&domains).k != 0;
+}
+
 size_t layout_write_quorum(const struct layout *layout)
 {
 	/* A full volume still holds entries: filling up must not lower what an append promises. */

@@ -56,6 +56,8 @@ struct profile {
 
 /* What the live failure domains allow (docs/decisions.md "Profiles"); {0, 0}: fewer than two live volumes. */
 struct profile layout_profile(const struct layout *layout);
+/* Whether there would be a profile if no volume were full: what is missing is space, not volumes. */
+bool layout_is_full(const struct layout *layout);
 /* How many copies of a journal entry must be synced: min(R, m + 1), never below two. */
 size_t layout_write_quorum(const struct layout *layout);
 

@@ -57,6 +57,8 @@ struct blobs {
 	struct open_set *open_sets; /* every one that lives */
 	struct env_timer recovery_timer;
 	bool recovering, recover_again;
+	uint64_t unfinished_count; /* of sets in the last pass, and why: said when it changes */
+	enum err unfinished_err;
 	struct cond recovered;
 	uint64_t read_count, seals, evacuations, degraded_reads, mirror_reads, records_lost;
 	uint64_t bytes_stored;
@@ -94,11 +96,12 @@ struct open_set {
 
 /*
  * Makes the columns of a new set on the best volumes, and its birth durable. `predecessors` as in
- * column.h, then it is born sealed. ERR_UNAVAILABLE, ERR_NOSPACE.
+ * column.h, then it is born sealed, and `content` bytes of records are to fit above the reserves:
+ * what is only moved must not fill a volume. ERR_UNAVAILABLE, ERR_NOSPACE.
  */
 WAITS MUST_USE enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
 					uint32_t predecessor_count, uint64_t capacity,
-					struct open_set **out);
+					uint64_t content, struct open_set **out);
 /* When nothing is in flight. */
 void open_set_destroy(struct open_set **set);
 bool open_set_takes(const struct open_set *set, const struct put *put);
@@ -135,6 +138,8 @@ void writer_retire(struct blobs *blobs);
 bool writer_uses(const struct blobs *blobs, const struct open_set *set);
 /* Of the next set. {0, 0}: none possible. */
 struct profile writer_profile(const struct blobs *blobs);
+/* Why none is possible: ERR_NOSPACE, the volumes are full; ERR_UNAVAILABLE, there are too few. */
+MUST_USE enum err writer_shortage(const struct blobs *blobs);
 
 /* ---- ask.c ---- */
 

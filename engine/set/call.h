@@ -35,6 +35,7 @@ enum set_operation {
 struct set_create_call {
 	struct wire_call wire;
 	struct column_header header; /* kind, column and tag those of the addressee */
+	uint64_t content; /* bytes that it must have room for, now; 0: let it come */
 };
 
 /*

@@ -242,11 +242,12 @@ static WAITS enum err open_target(struct evacuation *evacuation)
 	uint8_t k = writer_profile(blobs).k;
 
 	if (k == 0)
-		return ERR_UNAVAILABLE;
+		return writer_shortage(blobs);
 	/* It holds what the old one held, though that may have had more columns. */
 	if (evacuation->size / k > capacity)
 		capacity = evacuation->size / k + PIECE_SIZE;
-	return open_set_create(blobs, &evacuation->finish->set, 1, capacity, &evacuation->target);
+	return open_set_create(blobs, &evacuation->finish->set, 1, capacity,
+			       evacuation->size, &evacuation->target);
 }
 
 static WAITS enum err seal_target(struct evacuation *evacuation)

@@ -115,7 +115,8 @@ static WAITS enum err create(struct member *member, struct set_create_call *call
 		return ERR_INVALID;
 	if (find(member, header->set) != NULL)
 		return ERR_EXISTS;
-	if (volume_state(member->volume) == VOLUME_FULL)
+	if (volume_state(member->volume) == VOLUME_FULL ||
+	    !volume_has_room(member->volume, call->content))
 		return ERR_NOSPACE;
 	column = member_column_create(header);
 	if (column == NULL)
@@ -249,7 +250,8 @@ static void serve_append(struct member *member, struct set_append_call *call)
 static WAITS enum err write_fence(struct member_column *column)
 {
 	struct record record = {.type = RECORD_FENCE, .birth_set = column->header.set};
-	enum err err = log_append_wait(column->log, &record, bytes_make(NULL, 0));
+	/* Urgent: without the fence nothing can take the place of what fills the disk. */
+	enum err err = log_append_wait(column->log, &record, bytes_make(NULL, 0), true);
 
 	if (err == ERR_OK)
 		set_member_fenced(&column->machine);

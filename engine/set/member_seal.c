@@ -328,7 +328,7 @@ static WAITS enum err write_vote(struct member_column *column)
 	column_vote_encode(&column->machine.vote, &payload);
 	err = payload.err;
 	if (err == ERR_OK)
-		err = log_append_wait(column->log, &record, bytes_of_buf(&payload));
+		err = log_append_wait(column->log, &record, bytes_of_buf(&payload), true);
 	buf_finish(&payload);
 	if (err == ERR_OK)
 		set_member_voted(&column->machine);

@@ -305,7 +305,9 @@ static enum err choose_members(struct blobs *blobs, struct column_header *header
 {
 	enum err err = pick_members(blobs, header, true);
 
-	return err == ERR_UNAVAILABLE ? pick_members(blobs, header, false) : err;
+	if (err == ERR_UNAVAILABLE)
+		err = pick_members(blobs, header, false);
+	return err == ERR_UNAVAILABLE ? writer_shortage(blobs) : err;
 }
 
 static struct column_header header_of(const struct open_set *set, const struct id128 *tags,
@@ -319,7 +321,15 @@ static struct column_header header_of(const struct open_set *set, const struct i
 	return header;
 }
 
-static WAITS enum err create_columns(struct open_set *set, const struct id128 *tags)
+/* What a member will have to hold of it; columns that differ in length take a little more. */
+static uint64_t share_of(const struct column_header *header, uint64_t content)
+{
+	return header->kind == COLUMN_MIRROR ? content + content / header->profile.k
+					     : content / header->profile.k;
+}
+
+static WAITS enum err create_columns(struct open_set *set, const struct id128 *tags,
+				     uint64_t content)
 {
 	unsigned count = profile_members(set->header.profile);
 	struct set_create_call *calls = memory_array(count, sizeof(*calls));
@@ -331,12 +341,15 @@ static WAITS enum err create_columns(struct open_set *set, const struct id128 *t
 		calls[i].wire.operation = SET_CREATE;
 		calls[i].wire.volume = set->header.members[i];
 		calls[i].header = header_of(set, tags, i);
+		calls[i].content = share_of(&calls[i].header, content);
 	}
 	ask_all(set->blobs, calls, sizeof(*calls), count);
 	for (unsigned i = 0; i < count; i++) {
 		if (calls[i].wire.err == ERR_OK)
 			continue;
-		if (calls[i].wire.err != ERR_CANCELED)
+		/* No room for so much is nothing against it: a message may still fit. */
+		if (calls[i].wire.err != ERR_CANCELED &&
+		    (calls[i].wire.err != ERR_NOSPACE || content == 0))
 			writer_suspect(set->blobs, set->header.members[i], 10000);
 		if (err == ERR_OK || err == ERR_UNAVAILABLE)
 			err = calls[i].wire.err;
@@ -394,7 +407,8 @@ static void fill_header(struct blobs *blobs, struct column_header *header)
 }
 
 enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
-			 uint32_t predecessor_count, uint64_t capacity, struct open_set **out)
+			 uint32_t predecessor_count, uint64_t capacity, uint64_t content,
+			 struct open_set **out)
 {
 	struct open_set *set = memory_allocate(sizeof(*set));
 	struct id128 tags[PROFILE_MEMBER_MAX];
@@ -414,7 +428,7 @@ enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
 		tags[i] = env_random_id(blobs->env);
 	err = choose_members(blobs, &set->header);
 	if (err == ERR_OK)
-		err = create_columns(set, tags);
+		err = create_columns(set, tags, content);
 	if (err == ERR_OK) {
 		set_writer_init(&set->machine, set->header.profile);
 		err = publish_birth(set, tags);

@@ -100,29 +100,49 @@ static WAITS enum err finish_one(struct blobs *blobs, uint64_t set)
 	err = finish_set(blobs, set);
 	if (open != NULL)
 		open_set_destroy(&open);
-	if (err != ERR_OK && err != ERR_CANCELED)
-		env_log(blobs->env, "event=set-not-finished set=%016llx err=%s",
-			(unsigned long long)set, err_name(err));
 	return err;
+}
+
+/* A full disk stays full for days, and a pass comes every few seconds. */
+static void tell_unfinished(struct blobs *blobs, uint64_t count, uint64_t first, enum err err)
+{
+	if (count == blobs->unfinished_count && err == blobs->unfinished_err)
+		return;
+	blobs->unfinished_count = count;
+	blobs->unfinished_err = err;
+	if (count == 0)
+		env_log(blobs->env, "event=sets-finished");
+	else
+		env_log(blobs->env, "event=sets-not-finished count=%llu first=%016llx err=%s",
+			(unsigned long long)count, (unsigned long long)first, err_name(err));
 }
 
 /* One pass over all. *left: some could not be finished now. */
 static WAITS enum err pass(struct blobs *blobs, bool *left)
 {
 	struct buf sets = {0};
-	enum err err;
+	uint64_t failed = 0, first = 0;
+	enum err err, first_err = ERR_OK;
 
 	*left = false;
 	err = collect(blobs, &sets, left);
 	for (size_t at = 0; err == ERR_OK && at < sets.size; at += 8) {
-		err = finish_one(blobs, load_u64(sets.data + at));
+		uint64_t set = load_u64(sets.data + at);
+
+		err = finish_one(blobs, set);
 		if (err != ERR_OK && err != ERR_CANCELED) {
+			if (failed++ == 0) {
+				first = set;
+				first_err = err;
+			}
 			*left = true;
 			err = ERR_OK;
 		}
 		if (blobs->closing)
 			err = ERR_CANCELED;
 	}
+	if (err == ERR_OK)
+		tell_unfinished(blobs, failed, first, first_err);
 	buf_finish(&sets);
 	return err;
 }

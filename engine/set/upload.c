@@ -184,7 +184,7 @@ enum err blob_upload_open(struct blobs *blobs, struct id128 id, struct id128 acc
 	struct blob_upload *upload, **link;
 
 	if (writer_profile(blobs).k == 0)
-		return ERR_UNAVAILABLE;
+		return writer_shortage(blobs);
 	upload = memory_allocate(sizeof(*upload));
 	if (upload == NULL)
 		return ERR_NOMEM;

@@ -54,6 +54,11 @@ struct profile writer_profile(const struct blobs *blobs)
 	return profile;
 }
 
+enum err writer_shortage(const struct blobs *blobs)
+{
+	return layout_is_full(blobs->options.layout) ? ERR_NOSPACE : ERR_UNAVAILABLE;
+}
+
 /* ---- which set ---- */
 
 bool writer_uses(const struct blobs *blobs, const struct open_set *set)
@@ -182,7 +187,7 @@ static WAITS enum err open_one(struct blobs *blobs, struct open_set **out)
 	enum err err = ERR_UNAVAILABLE;
 
 	for (int i = 0; i < OPEN_ATTEMPTS; i++) {
-		err = open_set_create(blobs, NULL, 0, blobs->options.column_size, out);
+		err = open_set_create(blobs, NULL, 0, blobs->options.column_size, 0, out);
 		if (err == ERR_OK || err == ERR_CANCELED)
 			break;
 	}

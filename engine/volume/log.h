@@ -126,7 +126,8 @@ struct log_append {
 void log_append(struct log *log, struct log_append *append, struct shared *payload);
 /* `verbatim`: a whole record with header and padding. ERR_CORRUPT when it is not a good record. */
 void log_append_verbatim(struct log *log, struct log_append *append, struct shared *verbatim);
-WAITS MUST_USE enum err log_append_wait(struct log *log, struct record *record, struct bytes payload);
+WAITS MUST_USE enum err log_append_wait(struct log *log, struct record *record,
+					struct bytes payload, bool urgent);
 
 /*
  * Appends to `out` the `size` bytes at `offset` in one read: a record of which the size is known.

@@ -21,15 +21,26 @@ void space_look_begin(struct space *space)
 	space->begun_spent = space->under_way;
 }
 
+static void judge(struct space *space)
+{
+	if (space_free(space) <= space->reserve)
+		space->full = true;
+	else if (space_free(space) > space->reserve + space->reserve / 8)
+		space->full = false;
+}
+
+void space_set_reserve(struct space *space, uint64_t size)
+{
+	space->reserve = size;
+	judge(space);
+}
+
 void space_look_end(struct space *space, uint64_t total, uint64_t reported_free)
 {
 	space->total = total;
 	space->reported_free = reported_free;
 	space->spent = space->begun_spent;
-	if (space_free(space) <= space->reserve)
-		space->full = true;
-	else if (space_free(space) > space->reserve + space->reserve / 8)
-		space->full = false;
+	judge(space);
 }
 
 uint64_t space_free(const struct space *space)

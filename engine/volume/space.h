@@ -31,6 +31,8 @@ struct space {
 
 /* max(64 MiB, 2 %), but at most 5 % of the whole: small disks exist. */
 uint64_t space_default_reserve(uint64_t total);
+/* Another reserve, from now on. */
+void space_set_reserve(struct space *space, uint64_t size);
 /* Around each look at the file system. */
 void space_look_begin(struct space *space);
 void space_look_end(struct space *space, uint64_t total, uint64_t reported_free);

@@ -131,9 +131,15 @@ void volume_space(const struct volume *volume, uint64_t *total, uint64_t *free_s
 	*free_space = space_free(&volume->space);
 }
 
+bool volume_has_room(const struct volume *volume, uint64_t size)
+{
+	return space_fits(&volume->space, size);
+}
+
 void volume_set_reserve(struct volume *volume, uint64_t size)
 {
-	volume->space.reserve = size;
+	space_set_reserve(&volume->space, size);
+	apply_space(volume);
 }
 
 /* ---- writes ---- */

@@ -75,6 +75,8 @@ void volume_watch(struct volume *volume, void (*changed)(struct volume *volume, 
 struct sched *volume_sched(struct volume *volume);
 /* Bytes, from the file system, refreshed every few seconds, less what was written since. */
 void volume_space(const struct volume *volume, uint64_t *total, uint64_t *free_space);
+/* Whether so much would fit above the reserve now. Asking does not make it full. */
+bool volume_has_room(const struct volume *volume, uint64_t size);
 /* Bytes kept free for urgent writes; default max(64 MiB, 2 %), at most 5 %. */
 void volume_set_reserve(struct volume *volume, uint64_t size);
 

@@ -52,7 +52,7 @@ enum err fixture_put(struct log *log, uint64_t number, size_t size)
 	uint8_t payload[LOG_PAYLOAD_MAX];
 	struct record record = fixture_entry(number, size, payload);
 
-	return log_append_wait(log, &record, bytes_make(payload, size));
+	return log_append_wait(log, &record, bytes_make(payload, size), false);
 }
 
 static enum err note(void *context, const struct log_visit *visit)

@@ -259,6 +259,8 @@ static void put_places(const struct plan *plan, struct buf *out)
 	for (size_t i = 0; i < plan->volume_count; i++)
 		buf_printf(out, "%s'%s'", i == 0 ? "" : ", ", plan->written[i]);
 	buf_put_string(out, "}\n"
+			    "# Octets that mail leaves free on each of them; unset: 2 %, from 64M to 5 %.\n"
+			    "# volume-reserve = 1G\n"
 			    "# An index of this node; made anew from the volumes when it is lost.\n"
 			    "index = 'index'\n"
 			    "# Secrets of this node: node.key, fake-salt.\n"

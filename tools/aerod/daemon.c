@@ -121,6 +121,7 @@ static enum err open_engine(struct daemon *daemon)
 		.volume_count = config->volumes.count,
 		.index_directory = config->index,
 		.summary = summary_hook,
+		.volume_reserve = config->volume_reserve,
 		.unlocked_cache_ms = config->unlocked_cache_ms,
 	};
 	const char *why = "the directory of the index cannot be made";

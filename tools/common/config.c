@@ -31,6 +31,7 @@ enum setting {
 	KEY_IMAPS,
 	KEY_STARTTLS_ON_NETWORK,
 	KEY_HOSTNAME,
+	KEY_VOLUME_RESERVE,
 	KEY_MESSAGE_LIMIT,
 	KEY_RECIPIENT_LIMIT,
 	KEY_CONNECTION_LIMIT,
@@ -54,6 +55,7 @@ static const char *const key_names[KEY_COUNT] = {
 	[KEY_IMAPS] = "imaps",
 	[KEY_STARTTLS_ON_NETWORK] = "starttls-on-network",
 	[KEY_HOSTNAME] = "hostname",
+	[KEY_VOLUME_RESERVE] = "volume-reserve",
 	[KEY_MESSAGE_LIMIT] = "message-limit",
 	[KEY_RECIPIENT_LIMIT] = "recipient-limit",
 	[KEY_CONNECTION_LIMIT] = "connection-limit",
@@ -434,6 +436,7 @@ static enum err take_limits(cfg_t *file, struct config *config)
 	size_t minutes = 0;
 	enum err err = take_number(file, KEY_RECIPIENT_LIMIT, &config->recipient_limit);
 
+	config->volume_reserve = (uint64_t)cfg_getint(file, key_names[KEY_VOLUME_RESERVE]);
 	config->message_limit = (uint64_t)cfg_getint(file, key_names[KEY_MESSAGE_LIMIT]);
 	if (err == ERR_OK)
 		err = take_number(file, KEY_CONNECTION_LIMIT, &config->connection_limit);
@@ -513,6 +516,7 @@ static enum err parse_text(const char *text, struct config *config)
 		CFG_STR_LIST(key_names[KEY_IMAPS], NULL, CFGF_NODEFAULT),
 		CFG_BOOL(key_names[KEY_STARTTLS_ON_NETWORK], cfg_false, CFGF_NONE),
 		CFG_STR(key_names[KEY_HOSTNAME], "localhost", CFGF_NONE),
+		CFG_INT_CB(key_names[KEY_VOLUME_RESERVE], 0, CFGF_NONE, parse_size),
 		CFG_INT_CB(key_names[KEY_MESSAGE_LIMIT], 64 << 20, CFGF_NONE, parse_size),
 		CFG_INT(key_names[KEY_RECIPIENT_LIMIT], 100, CFGF_NONE),
 		CFG_INT(key_names[KEY_CONNECTION_LIMIT], 1000, CFGF_NONE),

@@ -31,7 +31,8 @@ struct config {
 	char *certificate, *certificate_key;  /* files */
 	char *admin_socket;		      /* "unix:<path>" */
 	char *hostname;
-	uint64_t message_limit; /* octets */
+	uint64_t volume_reserve; /* octets; 0: not set */
+	uint64_t message_limit;	 /* octets */
 	size_t recipient_limit, connection_limit, connection_limit_per_peer;
 	uint64_t unlocked_cache_ms;
 	bool starttls_on_network;

@@ -75,7 +75,8 @@ static void scan_large(void *argument)
 		struct record record = {.type = RECORD_ENTRY, .number = i};
 
 		memset(payload, (uint8_t)(i + 1), sizes[i]);
-		assert_int_equal(log_append_wait(log, &record, bytes_make(payload, sizes[i])),
+		assert_int_equal(log_append_wait(log, &record, bytes_make(payload, sizes[i]),
+					 false),
 				 ERR_OK);
 	}
 	fixture_scan(log, log_end(log), &visits);

@@ -67,7 +67,7 @@ static WAITS enum err append(struct run *run)
 	fill(&payload, number, kept->size);
 	record.payload_size = kept->size;
 	run->report->sent++;
-	err = log_append_wait(run->log, &record, bytes_of_buf(&payload));
+	err = log_append_wait(run->log, &record, bytes_of_buf(&payload), false);
 	buf_finish(&payload);
 	if (err == ERR_OK) {
 		kept->acknowledged = true;
@@ -176,7 +176,7 @@ static WAITS void read_log(struct run *run)
 		err = log_scan(run->log, 0, 0, true, visit, run, NULL);
 	/* Only other copies could tell what an unfinished end was, and there are none. */
 	if (err == ERR_OK && log_append_wait(run->log, &(struct record){.type = RECORD_FENCE},
-					     bytes_make(NULL, 0)) == ERR_TORN)
+					     bytes_make(NULL, 0), true) == ERR_TORN)
 		err = log_truncate(run->log, log_end(run->log));
 	buf_finish(&header);
 	log_close(&run->log);
