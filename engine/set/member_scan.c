@@ -83,6 +83,17 @@ static enum err visit_record(struct scan *scan, const struct log_visit *visit)
 	return ERR_OK;
 }
 
+/* Its place and its name are known, so that one can ask for it, and say what is lost. */
+static enum err visit_damaged(struct scan *scan, const struct log_visit *visit)
+{
+	bool data = scan->column->header.kind == COLUMN_DATA;
+	unsigned type = visit->record != NULL ? visit->record->type : 0;
+
+	if (data && (type == RECORD_BLOB || type == RECORD_LOST))
+		return take_record(scan, visit->record, visit->offset);
+	return !data && type == RECORD_MIRROR ? take_mirrored(scan, visit) : ERR_OK;
+}
+
 static enum err visit_log(void *context, const struct log_visit *visit)
 {
 	struct scan *scan = context;
@@ -92,7 +103,7 @@ static enum err visit_log(void *context, const struct log_visit *visit)
 		return visit_record(scan, visit);
 	case LOG_CORRUPT:
 		scan->column->damaged = true;
-		break;
+		return visit_damaged(scan, visit);
 	case LOG_TAIL:
 		scan->column->torn = true;
 		break;

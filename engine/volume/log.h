@@ -77,8 +77,9 @@ enum log_event {
 struct log_visit {
 	enum log_event event;
 	uint64_t offset, size;
-	const struct record *record; /* LOG_RECORD */
-	struct bytes payload;        /* LOG_RECORD with payloads, borrowed for the call */
+	/* LOG_RECORD; LOG_CORRUPT with an intact header: what the record was. Else NULL. */
+	const struct record *record;
+	struct bytes payload; /* with payloads, as it lies there; borrowed for the call */
 };
 
 /*

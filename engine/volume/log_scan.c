@@ -46,7 +46,7 @@ struct place {
 	enum place_kind kind;
 	struct record record;
 	uint64_t size;
-	struct bytes whole; /* PLACE_GOOD; borrowed from the window until the next look */
+	struct bytes whole; /* borrowed from the window until the next look; may be empty if bad */
 };
 
 /* ---- reading ---- */
@@ -148,19 +148,33 @@ static WAITS enum err look_at_header(struct scan *scan, uint64_t offset, struct 
 	return ERR_OK;
 }
 
+/* The record of an intact header with all of its body, unless it goes on behind the file's end. */
+static WAITS enum err look_at_body(struct scan *scan, struct place *place)
+{
+	const uint8_t *data;
+	enum err err;
+
+	place->whole = bytes_make(NULL, 0);
+	if (place->size > scan->window.file_end - scan->offset)
+		return ERR_OK;
+	err = window_look(&scan->window, scan->offset, (size_t)place->size, &data);
+	if (err == ERR_OK)
+		place->whole = bytes_make(data, (size_t)place->size);
+	return err;
+}
+
 /* Header, body and the chain of running hashes. */
 static WAITS enum err look_at_record(struct scan *scan, struct place *place)
 {
 	const uint8_t *data;
 	enum err err = look_at_header(scan, scan->offset, place);
 
-	if (err != ERR_OK || place->kind != PLACE_DAMAGED ||
-	    place->size > scan->window.file_end - scan->offset)
+	if (err != ERR_OK || place->kind != PLACE_DAMAGED)
 		return err;
-	err = window_look(&scan->window, scan->offset, (size_t)place->size, &data);
-	if (err != ERR_OK)
+	err = look_at_body(scan, place);
+	if (err != ERR_OK || place->whole.size == 0)
 		return err;
-	place->whole = bytes_make(data, (size_t)place->size);
+	data = place->whole.data;
 	if (log_check_body(&place->record, place->whole) != ERR_OK)
 		return ERR_OK;
 	if (scan->running_known && !scan->after_lost &&
@@ -235,9 +249,9 @@ static WAITS enum err report(struct scan *scan, enum log_event event, uint64_t s
 {
 	struct log_visit visit = {.event = event, .offset = scan->offset, .size = size};
 
-	if (event == LOG_RECORD) {
+	if (place != NULL) {
 		visit.record = &place->record;
-		if (scan->payloads)
+		if (scan->payloads && place->whole.size > 0)
 			visit.payload = bytes_slice(place->whole, RECORD_HEADER_SIZE,
 						    place->record.payload_size);
 	}
@@ -269,7 +283,7 @@ static WAITS enum err judge_end(struct scan *scan, bool *over)
 		      scan->window.file_end - scan->offset, NULL);
 }
 
-static WAITS enum err judge_bad(struct scan *scan, const struct place *place, bool *over)
+static WAITS enum err judge_bad(struct scan *scan, struct place *place, bool *over)
 {
 	uint64_t end;
 	enum err err;
@@ -291,7 +305,13 @@ static WAITS enum err judge_bad(struct scan *scan, const struct place *place, bo
 		if (end > scan->mark || end == scan->window.file_end)
 			end = scan->mark;
 	}
-	err = report(scan, LOG_CORRUPT, end - scan->offset, NULL);
+	if (place->kind == PLACE_DAMAGED) {
+		err = look_at_body(scan, place);
+		if (err != ERR_OK)
+			return err;
+	}
+	err = report(scan, LOG_CORRUPT, end - scan->offset,
+		     place->kind == PLACE_DAMAGED ? place : NULL);
 	scan->offset = end;
 	scan->running_known = false;
 	return err;
