@@ -64,7 +64,7 @@ uint64_t blob_floor(const struct blobs *blobs);
  * Appends ciphertext [offset, offset + size) to `out`. One read on one volume for a blob of one
  * piece; mirrors, then decoding, when that volume is slow or gone. ERR_CORRUPT: more is damaged
  * than the redundancy covers; ERR_UNAVAILABLE: not enough volumes answer now; ERR_NOTFOUND: the
- * set or the blob is unknown everywhere.
+ * set or the blob is unknown everywhere, though no volume is away that might know it.
  */
 WAITS MUST_USE enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset,
 				  uint64_t size, struct buf *out);

@@ -271,8 +271,10 @@ struct source {
 static WAITS enum err read_source(void *context, uint64_t offset, uint64_t size, struct buf *out)
 {
 	const struct source *source = context;
+	enum err err = blob_read(source->blobs, source->ref, offset, size, out);
 
-	return blob_read(source->blobs, source->ref, offset, size, out);
+	/* The message is here; what is not there any more is its text. */
+	return err == ERR_NOTFOUND ? ERR_CORRUPT : err;
 }
 
 static enum err index_block(struct decoded *decoded)

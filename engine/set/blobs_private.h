@@ -10,6 +10,7 @@
  *   finish.c     what seals a set, or gives it up
  *   catch_up.c   evens out the copies of a set that a crash left uneven
  *   evacuate.c   copies a set that cannot be sealed
+ *   inheritance.c what the successors of a set hold
  *   recovery.c   which sets have to be finished, and when
  */
 #ifndef AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
@@ -190,6 +191,8 @@ struct finish {
 MUST_USE enum err finish_load(struct blobs *blobs, uint64_t set, struct finish *out);
 /* SET_ASK or SET_FENCE to every member. */
 WAITS MUST_USE enum err finish_ask(struct finish *finish, enum set_operation operation);
+/* One member, now. */
+WAITS bool finish_answers(struct finish *finish, unsigned member);
 /* Nobody is silent: what nobody has is nowhere. */
 bool finish_all_known(const struct finish *finish);
 /* Votes, certificate, publication. ERR_STALE: not unanimous. */
@@ -202,7 +205,13 @@ WAITS MUST_USE enum err finish_certify(struct finish *finish);
 /* Deletes the set's columns, and says so in the directory. */
 WAITS MUST_USE enum err finish_remove(struct finish *finish);
 
-/* evacuate.c: copies the union of the set's records to a new one, and removes it. */
+/* Every column is sealed, or what was in it has gone on to a set of which that is true. */
+bool set_is_whole(const struct blobs *blobs, uint64_t set);
+
+/*
+ * evacuate.c: copies those of the set's records that no whole successor holds to a new one, and
+ * removes what answers of the set.
+ */
 WAITS MUST_USE enum err evacuate_set(struct finish *finish);
 /* catch_up.c: brings every member to `target` with records of the others. */
 WAITS MUST_USE enum err catch_up_set(struct finish *finish, const struct set_descriptor *target);
@@ -212,6 +221,9 @@ WAITS MUST_USE enum err fetch_record(struct finish *finish, unsigned member,
 /* The entries that a member holds; the caller frees. */
 WAITS MUST_USE enum err fetch_list(struct finish *finish, unsigned member,
 				   struct column_entry **out, uint32_t *count);
+/* inheritance.c: the same from a sealed member's index, for the whole set. ERR_STALE: not sealed. */
+WAITS MUST_USE enum err fetch_index_entries(struct blobs *blobs, struct id128 volume, uint64_t set,
+					    struct column_entry **out, uint32_t *count);
 
 /* ---- recovery.c ---- */
 
@@ -228,5 +240,12 @@ WAITS MUST_USE enum err recovery_run(struct blobs *blobs);
 /* Checks a whole record against its name. ERR_CORRUPT. */
 MUST_USE enum err reader_check(struct bytes whole, uint64_t set, struct id128 id, uint32_t piece,
 			       struct record *out);
+/* A record of a blob from this set alone, by whatever way is left. Errors as blob_read(). */
+WAITS MUST_USE enum err reader_fetch(struct blobs *blobs, uint64_t set, struct id128 id,
+				     uint32_t piece, struct shared **out);
+/* Some volume of the layout does not serve now. */
+bool blobs_someone_is_away(const struct blobs *blobs);
+/* Not away: none of the layout's volumes is, and this is none of them. */
+bool blobs_volume_is_gone(const struct blobs *blobs, struct id128 volume);
 
 #endif

@@ -36,6 +36,14 @@ enum err finish_load(struct blobs *blobs, uint64_t set, struct finish *out)
 	return ERR_OK;
 }
 
+/* Never to answer again for this set, as opposed to silent. */
+static bool is_absent(const struct finish *finish, unsigned member, enum err answer)
+{
+	if (id128_is_zero(finish->volumes[member]))
+		return finish->all_placed;
+	return answer == ERR_NOTFOUND || blobs_volume_is_gone(finish->blobs, finish->volumes[member]);
+}
+
 enum err finish_ask(struct finish *finish, enum set_operation operation)
 {
 	unsigned count = profile_members(finish->profile);
@@ -55,8 +63,7 @@ enum err finish_ask(struct finish *finish, enum set_operation operation)
 		enum err err = calls[i].wire.err;
 
 		finish->answers[i] = (struct set_answer){0};
-		finish->absent += id128_is_zero(finish->volumes[i]) ? finish->all_placed
-								    : err == ERR_NOTFOUND;
+		finish->absent += is_absent(finish, i, err);
 		if (err != ERR_OK || !calls[i].answer.answered)
 			continue;
 		finish->answers[i] = calls[i].answer;
@@ -65,6 +72,22 @@ enum err finish_ask(struct finish *finish, enum set_operation operation)
 	}
 	memory_free(calls);
 	return task_canceled() ? ERR_CANCELED : ERR_OK;
+}
+
+bool finish_answers(struct finish *finish, unsigned member)
+{
+	struct set_ask_call *call = memory_allocate(sizeof(*call));
+	enum err err;
+
+	if (call == NULL)
+		return false;
+	call->wire.operation = SET_ASK;
+	call->wire.volume = finish->volumes[member];
+	call->set = finish->set;
+	call->uuid = finish->uuid;
+	err = wire_wait(finish->blobs->wire, &call->wire);
+	memory_free(call);
+	return err == ERR_OK;
 }
 
 bool finish_all_known(const struct finish *finish)
@@ -340,6 +363,9 @@ static bool fill_members(struct finish *finish)
 {
 	bool filled = false;
 
+	/* Those without a volume are removed. */
+	if (finish->all_placed)
+		return false;
 	for (unsigned i = 0; finish->answered > 0 && i < profile_members(finish->profile); i++)
 		if (id128_is_zero(finish->volumes[i])) {
 			finish->volumes[i] = finish->header.members[i];
@@ -349,7 +375,7 @@ static bool fill_members(struct finish *finish)
 }
 
 /* Every column is sealed, or what was in it has gone on to a set of which that is true. */
-static bool is_whole(const struct blobs *blobs, uint64_t set)
+bool set_is_whole(const struct blobs *blobs, uint64_t set)
 {
 	const struct directory_record *record = directory_store_get(blobs->directory, set);
 	uint32_t sealed = 0;
@@ -376,18 +402,18 @@ static WAITS enum err is_succeeded(struct blobs *blobs, uint64_t set, bool *out)
 	enum err err = ERR_OK;
 
 	*out = false;
-	for (uint32_t i = 0; err == ERR_OK && !*out; i++) {
+	for (uint32_t i = 0; err == ERR_OK; i++) {
 		const struct directory_record *record = directory_store_get(blobs->directory, set);
 		uint64_t successor;
 
 		if (record == NULL || i >= record->successors.count)
 			break;
 		successor = directory_get_successor(record, i);
-		if (!is_whole(blobs, successor))
+		if (!set_is_whole(blobs, successor))
 			err = finish_set(blobs, successor);
 		if (err != ERR_CANCELED && err != ERR_NOMEM)
 			err = ERR_OK;
-		*out = err == ERR_OK && is_whole(blobs, successor);
+		*out |= err == ERR_OK && set_is_whole(blobs, successor);
 	}
 	return err;
 }
@@ -403,13 +429,14 @@ enum err finish_set(struct blobs *blobs, uint64_t set)
 	err = is_succeeded(blobs, set, &succeeded);
 	if (err == ERR_OK)
 		err = finish_load(blobs, set, finish);
-	if (err == ERR_OK && !succeeded)
+	if (err == ERR_OK)
 		err = finish_ask(finish, SET_ASK);
 	if (err == ERR_OK && fill_members(finish))
 		err = finish_ask(finish, SET_ASK);
-	if (err == ERR_OK)
-		err = succeeded || was_never_written(finish) ? finish_remove(finish)
-							     : follow_plan(finish);
+	if (err == ERR_OK && was_never_written(finish))
+		err = finish_remove(finish);
+	else if (err == ERR_OK)
+		err = succeeded ? evacuate_set(finish) : follow_plan(finish);
 	memory_free(finish);
 	return err == ERR_NOTFOUND ? ERR_OK : err;
 }

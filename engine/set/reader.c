@@ -116,6 +116,8 @@ static WAITS enum err ask_member(struct lookup *lookup, unsigned member, bool fr
 
 	if (id128_is_zero(lookup->volumes[member]) || (lookup->silent >> member & 1) != 0)
 		return ERR_UNAVAILABLE;
+	if (blobs_volume_is_gone(blobs, lookup->volumes[member]))
+		return ERR_NOTFOUND;
 	read = memory_allocate(sizeof(*read));
 	if (read == NULL)
 		return ERR_NOMEM;
@@ -387,6 +389,17 @@ static WAITS enum err read_in_set(struct lookup *lookup)
 	return lookup->silent != 0 && err == ERR_NOTFOUND ? ERR_UNAVAILABLE : err;
 }
 
+enum err reader_fetch(struct blobs *blobs, uint64_t set, struct id128 id, uint32_t piece,
+		      struct shared **out)
+{
+	struct lookup lookup = {.blobs = blobs, .set = set, .id = id, .piece = piece};
+	enum err err = read_in_set(&lookup);
+
+	if (err == ERR_OK)
+		*out = lookup.found;
+	return err;
+}
+
 /* ---- through the successors ---- */
 
 /* What is worse news: what could not be asked hides more than what is known to be bad. */
@@ -403,13 +416,10 @@ static enum err worse(enum err a, enum err b)
 static WAITS enum err read_piece(struct blobs *blobs, uint64_t set, struct id128 id,
 				 uint32_t piece, int depth, struct shared **out)
 {
-	struct lookup lookup = {.blobs = blobs, .set = set, .id = id, .piece = piece};
-	enum err err = read_in_set(&lookup);
+	enum err err = reader_fetch(blobs, set, id, piece, out);
 
-	if (err == ERR_OK) {
-		*out = lookup.found;
+	if (err == ERR_OK)
 		return ERR_OK;
-	}
 	for (uint32_t i = 0; depth < SUCCESSOR_DEPTH_MAX && err != ERR_CANCELED; i++) {
 		/* Looked up anew each time: it may have changed while a successor was asked. */
 		const struct directory_record *record = directory_store_get(blobs->directory, set);
@@ -483,15 +493,6 @@ static const struct blob_extent *extent_of(const struct blob_ref *ref, uint32_t 
 	return NULL;
 }
 
-/* Absence is never loss: one that is away may have it. */
-static bool someone_is_away(const struct blobs *blobs)
-{
-	for (size_t i = 0; i < blobs->options.layout->volume_count; i++)
-		if (blobs->options.layout->volumes[i].failed)
-			return true;
-	return false;
-}
-
 enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset, uint64_t size,
 		   struct buf *out)
 {
@@ -514,7 +515,10 @@ enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t off
 		err = append_piece(blobs, ref, extent->set, piece, offset, piece_end, out);
 		offset = piece_end;
 	}
-	return err == ERR_NOTFOUND && someone_is_away(blobs) ? ERR_UNAVAILABLE : err;
+	/* Neither absence nor damage is loss while one is away that may have it. */
+	if ((err == ERR_NOTFOUND || err == ERR_CORRUPT) && blobs_someone_is_away(blobs))
+		return ERR_UNAVAILABLE;
+	return err;
 }
 
 uint64_t blob_read_count(const struct blobs *blobs)

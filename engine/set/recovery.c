@@ -13,6 +13,20 @@ static bool is_live(const struct blobs *blobs, struct id128 volume)
 	return found != NULL && !found->failed;
 }
 
+/* Absence is never loss: one that is away may have what is looked for. */
+bool blobs_someone_is_away(const struct blobs *blobs)
+{
+	for (size_t i = 0; i < blobs->options.layout->volume_count; i++)
+		if (blobs->options.layout->volumes[i].failed)
+			return true;
+	return false;
+}
+
+bool blobs_volume_is_gone(const struct blobs *blobs, struct id128 volume)
+{
+	return layout_find(blobs->options.layout, volume) == NULL && !blobs_someone_is_away(blobs);
+}
+
 /* Sealed, but a member that lives has not heard of it; or removed, but not everywhere. */
 static bool has_unfinished_member(const struct blobs *blobs, const struct directory_record *record)
 {
