@@ -203,14 +203,17 @@ void column_header_put(const struct column_header *header, struct buf *out)
 	}
 }
 
-enum err column_header_find(struct bytes both, struct column_header *out)
+enum err column_header_find(struct bytes both, uint64_t set, uint8_t column,
+			    enum column_kind kind, struct column_header *out)
 {
 	enum err err = ERR_CORRUPT;
 
 	for (size_t at = 0; at + COLUMN_HEADER_SIZE <= both.size; at += COLUMN_HEADER_COPY) {
 		enum err copy = column_header_decode(both.data + at, out);
 
-		if (copy == ERR_OK)
+		/* One that a write for another file has put here is no better than a damaged one. */
+		if (copy == ERR_OK && out->set == set && out->column == column &&
+		    out->kind == kind)
 			return ERR_OK;
 		if (copy == ERR_NEWER)
 			err = copy;

@@ -88,6 +88,10 @@ static enum err check_header(const struct segments *segments, uint64_t number,
 	struct segment_header header;
 	enum err err = segment_header_decode(bytes->data, &header);
 
+	/* That of another file, by a write that went astray, is as good as a damaged one. */
+	if (err == ERR_OK && header.number != number &&
+	    id128_equal(header.volume, volume_id(segments->volume)))
+		err = ERR_CORRUPT;
 	/* Its records say themselves where they belong: a damaged header loses nothing. */
 	if (err == ERR_CORRUPT) {
 		env_log(env_of(segments), "event=journal-segment-header-damaged segment=%" PRIu64,
@@ -96,7 +100,7 @@ static enum err check_header(const struct segments *segments, uint64_t number,
 	}
 	if (err != ERR_OK)
 		return err;
-	if (header.number != number || !id128_equal(header.volume, volume_id(segments->volume)))
+	if (!id128_equal(header.volume, volume_id(segments->volume)))
 		return ERR_FOREIGN;
 	return header.read_only ? ERR_NEWER : ERR_OK;
 }

@@ -161,6 +161,7 @@ static WAITS enum err read_trailer(struct env_file *file, const struct column_he
 	return ERR_OK;
 }
 
+/* *header: as the file's name has it. */
 static WAITS enum err read_header(struct member *member, const char *name,
 				  struct column_header *header, struct column_trailer *trailer,
 				  bool *sealed)
@@ -177,7 +178,8 @@ static WAITS enum err read_header(struct member *member, const char *name,
 	if (err == ERR_OK)
 		err = io_read(file, 0, at, LOG_HEADER_SIZE, &size);
 	if (err == ERR_OK)
-		err = column_header_find(bytes_make(at, size), header);
+		err = column_header_find(bytes_make(at, size), header->set, header->column,
+					 header->kind, header);
 	if (err == ERR_OK) {
 		err = read_trailer(file, header, trailer);
 		*sealed = err == ERR_OK;
@@ -235,9 +237,10 @@ static WAITS enum err merge_parity(struct member *member, struct member_column *
 	return ERR_OK;
 }
 
-static WAITS enum err open_column(struct member *member, const char *name, enum column_kind kind)
+static WAITS enum err open_column(struct member *member, const char *name, uint64_t set,
+				  uint8_t index, enum column_kind kind)
 {
-	struct column_header header;
+	struct column_header header = {.set = set, .column = index, .kind = kind};
 	struct column_trailer trailer;
 	struct member_column *column;
 	struct buf ignored = {0};
@@ -292,10 +295,10 @@ enum err member_scan(struct member *member)
 		if (column_parse_name(name, &set, &index, &kind) != ERR_OK)
 			continue;
 		column_name(set, index, kind, path);
-		err = open_column(member, path, kind);
+		err = open_column(member, path, set, index, kind);
 		/* Once more: not every error comes from damage. */
 		if (err == ERR_IO && volume_state(member->volume) != VOLUME_FAILED)
-			err = open_column(member, path, kind);
+			err = open_column(member, path, set, index, kind);
 		/* One unreadable file is its own set's trouble, which the other members mend. */
 		if (err == ERR_CORRUPT || err == ERR_NEWER || err == ERR_TORN) {
 			env_log(sched_env(member->sched),
