@@ -183,6 +183,7 @@ struct finish {
 	struct column_header header; /* of any member that answered */
 	/* absent: answers, but has no column of this set; or removed it, as the directory says */
 	unsigned answered, absent;
+	uint32_t silent; /* bit i: member i is neither; nobody knows what it holds */
 	bool all_placed; /* a column without a volume is one that was removed */
 	uint32_t certified; /* bit i: member i holds the certificate */
 };
@@ -202,7 +203,7 @@ WAITS MUST_USE enum err finish_seal(struct finish *finish,
 bool finish_is_complete(const struct finish *finish);
 /* Hands out a certificate that a member holds. */
 WAITS MUST_USE enum err finish_certify(struct finish *finish);
-/* Deletes the set's columns, and says so in the directory. */
+/* Deletes the columns of those that are not silent, and says so in the directory. */
 WAITS MUST_USE enum err finish_remove(struct finish *finish);
 
 /* Every column is sealed, or what was in it has gone on to a set of which that is true. */

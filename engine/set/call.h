@@ -52,7 +52,10 @@ struct set_append_call {
 	uint8_t data_column;
 };
 
-/* SET_ASK: what it holds. SET_FENCE: the same after a synced promise to refuse appends. */
+/*
+ * SET_ASK: what it holds. SET_FENCE: the same after a synced promise to refuse appends. A column
+ * whose writing failed promises nothing: `answered` is false, and what it had synced can be read.
+ */
 struct set_ask_call {
 	struct wire_call wire;
 	uint64_t set;

@@ -140,24 +140,44 @@ static WAITS enum err list_member(struct finish *finish, unsigned member,
 	return fetch_list(finish, member, entries, count);
 }
 
+static WAITS enum err add_member(struct evacuation *evacuation, unsigned member)
+{
+	struct finish *finish = evacuation->finish;
+	struct set_answer *answer = &finish->answers[member];
+	struct column_entry *entries;
+	uint32_t count, kept = 0;
+	enum err err = list_member(finish, member, &entries, &count);
+
+	if (err != ERR_OK)
+		return err;
+	/* What a column lists beyond what it had synced, when its writing failed, never was. */
+	for (uint32_t i = 0; i < count; i++)
+		if (answer->answered ||
+		    (entries[i].column < PROFILE_MEMBER_MAX &&
+		     entries[i].offset < answer->columns[entries[i].column].end))
+			entries[kept++] = entries[i];
+	err = add_list(evacuation, member, entries, kept);
+	memory_free(entries);
+	return err;
+}
+
 static WAITS enum err list_all(struct evacuation *evacuation)
 {
 	struct finish *finish = evacuation->finish;
 
 	for (unsigned i = 0; i < profile_members(finish->profile); i++) {
-		struct column_entry *entries;
-		uint32_t count;
+		struct set_answer *answer = &finish->answers[i];
 		enum err err;
 
-		if (!finish->answers[i].answered)
+		if (!answer->answered && !answer->readable)
 			continue;
-		err = list_member(finish, i, &entries, &count);
+		err = add_member(evacuation, i);
 		if (err != ERR_OK)
 			return err;
-		err = add_list(evacuation, i, entries, count);
-		memory_free(entries);
-		if (err != ERR_OK)
-			return err;
+		/* With what it holds it has said all that it knows. */
+		finish->answered += !answer->answered;
+		answer->answered = true;
+		finish->silent &= ~(1u << i);
 	}
 	unite(evacuation);
 	count_gaps(evacuation);

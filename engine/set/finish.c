@@ -44,6 +44,23 @@ static bool is_absent(const struct finish *finish, unsigned member, enum err ans
 	return answer == ERR_NOTFOUND || blobs_volume_is_gone(finish->blobs, finish->volumes[member]);
 }
 
+static void take_answer(struct finish *finish, unsigned member, const struct set_ask_call *call)
+{
+	enum err err = call->wire.err;
+	bool absent = is_absent(finish, member, err);
+
+	finish->answers[member] = (struct set_answer){0};
+	if (err == ERR_OK)
+		finish->answers[member] = call->answer;
+	if (finish->answers[member].answered) {
+		finish->header = call->header;
+		finish->answered++;
+	} else {
+		finish->absent += absent;
+		finish->silent |= absent ? 0 : 1u << member;
+	}
+}
+
 enum err finish_ask(struct finish *finish, enum set_operation operation)
 {
 	unsigned count = profile_members(finish->profile);
@@ -59,17 +76,9 @@ enum err finish_ask(struct finish *finish, enum set_operation operation)
 	}
 	ask_all(finish->blobs, calls, sizeof(*calls), count);
 	finish->answered = finish->absent = 0;
-	for (unsigned i = 0; i < count; i++) {
-		enum err err = calls[i].wire.err;
-
-		finish->answers[i] = (struct set_answer){0};
-		finish->absent += is_absent(finish, i, err);
-		if (err != ERR_OK || !calls[i].answer.answered)
-			continue;
-		finish->answers[i] = calls[i].answer;
-		finish->header = calls[i].header;
-		finish->answered++;
-	}
+	finish->silent = 0;
+	for (unsigned i = 0; i < count; i++)
+		take_answer(finish, i, &calls[i]);
 	memory_free(calls);
 	return task_canceled() ? ERR_CANCELED : ERR_OK;
 }
@@ -244,7 +253,9 @@ enum err finish_remove(struct finish *finish)
 		return ERR_NOMEM;
 	for (unsigned i = 0; i < count; i++) {
 		calls[i].wire.operation = SET_REMOVE;
-		calls[i].wire.volume = finish->volumes[i];
+		/* Nobody serves the volume without an id. */
+		calls[i].wire.volume = (finish->silent >> i & 1) == 0 ? finish->volumes[i]
+								       : ID128_ZERO;
 		calls[i].set = finish->set;
 		calls[i].uuid = finish->uuid;
 	}

@@ -69,12 +69,16 @@ enum err member_open_log(struct member *member, struct member_column *column, st
 void member_answer(const struct member_column *column, struct set_answer *out)
 {
 	*out = (struct set_answer){.answered = !column->broken,
+				   .readable = column->broken && column->log != NULL,
 				   .sealed = member_column_sealed(column),
 				   .fenced = column->machine.fence != SET_FENCE_NONE,
 				   .voted = column->machine.voting >= SET_VOTE_WRITING,
 				   .damaged = column->damaged,
 				   .torn = column->torn};
 	memcpy(out->columns, column->machine.columns, sizeof(out->columns));
+	/* What a failed write has left behind that is anybody's guess until the next start. */
+	for (size_t i = 0; column->broken && i < column->header.profile.k; i++)
+		out->columns[i].end = column->machine.synced[i];
 	if (out->voted)
 		out->vote = column->machine.vote;
 	if (out->sealed)
@@ -292,7 +296,7 @@ static WAITS enum err ask(struct member_column *column, struct set_ask_call *cal
 
 	if (!id128_equal(column->header.uuid, call->uuid))
 		return ERR_CONFLICT;
-	if (call->wire.operation == SET_FENCE) {
+	if (call->wire.operation == SET_FENCE && !column->broken) {
 		err = fence(column);
 		if (err != ERR_OK)
 			return err;

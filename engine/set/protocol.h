@@ -176,7 +176,9 @@ void set_writer_check(const struct set_writer *writer);
 
 /* What a member says of itself, when asked or fenced. */
 struct set_answer {
-	bool answered, sealed, fenced, voted;
+	bool answered;
+	bool readable; /* not answered, because its writing failed; this is what it had synced */
+	bool sealed, fenced, voted;
 	bool damaged; /* corruption below the durable mark */
 	bool torn;    /* an unfinished tail behind what it holds */
 	struct set_position columns[PROFILE_MEMBER_MAX];
