@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -12,9 +13,10 @@
 
 #define CLUSTER ((struct id128){{1, 2, 3}})
 #define NODE ((struct id128){{4, 5, 6}})
-#define VOLUMES 3u
+#define COLUMN_SIZE (4u << 20)
+#define SEGMENT_SIZE (4u << 20)
+#define PATH_SIZE 128u
 
-static const char *const volume_paths[VOLUMES] = {"/d0/v", "/d1/v", "/d2/v"};
 static const struct slot_parameters cheap = {1, 8};
 
 /* ---- a summary that says how long the message is, and how it starts ---- */
@@ -89,18 +91,37 @@ void post_run(struct post *post, void (*run)(void *post))
 	assert_int_equal(sim_run_task(post->sim, run, post), ERR_OK);
 }
 
+/* The paths of the volumes, and last that of the index. */
+struct paths {
+	char text[POST_VOLUMES + 1][PATH_SIZE];
+	const char *volumes[POST_VOLUMES];
+};
+
+static void make_paths(const struct post *post, struct paths *out)
+{
+	const char *root = post->root != NULL ? post->root : "";
+
+	for (size_t i = 0; i < POST_VOLUMES; i++) {
+		(void)snprintf(out->text[i], PATH_SIZE, "%s/d%zu/v", root, i);
+		out->volumes[i] = out->text[i];
+	}
+	(void)snprintf(out->text[POST_VOLUMES], PATH_SIZE, "%s/index", root);
+}
+
 void post_format(struct post *post)
 {
-	(void)post;
-	for (size_t i = 0; i < VOLUMES; i++) {
+	struct paths paths;
+
+	make_paths(post, &paths);
+	for (size_t i = 0; i < POST_VOLUMES; i++) {
 		const struct volume_identity identity = {
 			.cluster = CLUSTER, .node = NODE, .volume = {{7, (uint8_t)(i + 1)}}};
 
-		assert_int_equal(volume_format(volume_paths[i], &identity), ERR_OK);
+		assert_int_equal(volume_format(paths.volumes[i], &identity), ERR_OK);
 	}
 }
 
-void post_open(struct post *post)
+enum err post_try_open(struct post *post, const char **why)
 {
 	struct engine_options options = {
 		.sched = task_sched(),
@@ -108,20 +129,28 @@ void post_open(struct post *post)
 		.node = NODE,
 		.node_signing = post->node,
 		.fake_salt = bytes_string("0123456789abcdef"),
-		.volumes = volume_paths,
-		.volume_count = VOLUMES,
-		.index_directory = "/index",
+		.volume_count = POST_VOLUMES,
 		.summary = post_summary,
-		.column_size = 4 << 20,
-		.segment_size = 4 << 20,
+		.column_size = post->column_size != 0 ? post->column_size : COLUMN_SIZE,
+		.segment_size = post->segment_size != 0 ? post->segment_size : SEGMENT_SIZE,
+		.snapshot_entries = post->snapshot_entries,
 		.unknown_user = cheap,
 		.unlocked_cache_ms = post->cache_ms,
 	};
-	const char *why;
-	enum err err;
+	struct paths paths;
 
+	make_paths(post, &paths);
+	options.volumes = paths.volumes;
+	options.index_directory = paths.text[POST_VOLUMES];
 	sign_public(post->admin, options.admin_public);
-	err = engine_open(&options, &post->engine, &why);
+	return engine_open(&options, &post->engine, why);
+}
+
+void post_open(struct post *post)
+{
+	const char *why;
+	enum err err = post_try_open(post, &why);
+
 	if (err)
 		print_error("engine_open: %s\n", why);
 	assert_int_equal(err, ERR_OK);

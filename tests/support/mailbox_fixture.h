@@ -12,11 +12,16 @@
 #include "engine/engine.h"
 #include "tests/sim/sim_task.h"
 
+#define POST_VOLUMES 3u
+
 struct post {
 	struct sim *sim;
 	struct engine *engine;
 	struct key *admin, *node;
 	uint64_t cache_ms;
+	/* Zero: 4 MiB, 4 MiB, the engine's. */
+	uint64_t column_size, segment_size, snapshot_entries;
+	const char *root; /* put before every path; NULL: nothing */
 	void *context; /* the test's */
 };
 
@@ -28,6 +33,8 @@ void post_run(struct post *post, void (*run)(void *post));
 
 WAITS void post_format(struct post *post);
 WAITS void post_open(struct post *post);
+/* The same, where a failure is the test's business. */
+WAITS MUST_USE enum err post_try_open(struct post *post, const char **why);
 WAITS void post_close(struct post *post);
 
 /* An account with a password slot of the user's own, or with an enrolment slot. */
