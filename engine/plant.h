@@ -26,6 +26,9 @@
 	X(tombstone_forgotten, "an expunged id is forgotten before every replica knows")          \
 	X(journal_ack_one_replica, "one replica's sync acknowledges an append")                   \
 	X(fence_ignored, "a replica accepts a write under a lower epoch")                         \
+	X(restamp_uid_stays, "a UID that some home's clients may miss stays what it is")           \
+	X(restamp_modseq_stays, "a modseq that some home's clients may miss stays what it is")    \
+	X(restamp_removals_stay, "removals on one side do not raise HIGHESTMODSEQ")               \
 	X(wrong_matrix_row, "one parity column is computed with another's row of the matrix")
 
 enum plant {

@@ -39,14 +39,12 @@ void account_state_finish(struct account_state *state)
 {
 	for (size_t i = 0; i < state->folder_count; i++)
 		folder_destroy(state->folders[i]);
-	for (size_t i = 0; i < state->writers.count; i++)
-		vector_finish(&state->contexts[i]);
 	for (size_t i = 0; i < state->subscription_count; i++)
 		memory_free(state->subscriptions[i].name);
 	for (size_t i = 0; i < state->held_count; i++)
 		buf_wipe_finish(&state->held[i].plain);
 	memory_free(state->folders);
-	memory_free(state->contexts);
+	horizons_finish(&state->horizons);
 	memory_free(state->writers.ids);
 	memory_free(state->deleted_folders);
 	memory_free(state->subscriptions);
@@ -73,12 +71,9 @@ enum err account_state_writer(struct account_state *state, struct id128 incarnat
 		}
 	}
 	err = ARRAY_GROW(state->writers.ids, state->writers.capacity, state->writers.count);
-	if (!err)
-		err = ARRAY_GROW(state->contexts, state->context_capacity, state->writers.count);
 	if (err)
 		return err;
 	*number = (uint32_t)state->writers.count;
-	state->contexts[*number] = (struct vector){0};
 	state->writers.ids[*number] = incarnation;
 	state->writers.count++;
 	return ERR_OK;
@@ -453,6 +448,8 @@ static enum err apply_in_folder(struct account_state *state, struct folder *fold
 
 	if (concerns_messages(operation->kind))
 		collection_raise_modseq(messages, touch->clock);
+	if (operation->kind == OPERATION_EXPUNGE || operation->kind == OPERATION_DROPPED)
+		collection_touch_removals(messages, touch);
 	switch (operation->kind) {
 	case OPERATION_FOLDER_NAME:
 		return account_state_name_folder(state, folder, operation->name, stamp);
@@ -472,8 +469,7 @@ static enum err apply_in_folder(struct account_state *state, struct folder *fold
 		collection_touch(messages, operation->runs, operation->run_count, touch);
 		return ERR_OK;
 	case OPERATION_RESERVE:
-		if (operation->uid > messages->reserve_top)
-			messages->reserve_top = operation->uid;
+		collection_raise_reserve(messages, operation->uid);
 		return ERR_OK;
 	case OPERATION_RECENT:
 		if (operation->uid > messages->recent_floor)
@@ -537,115 +533,258 @@ static enum err check_entry(struct bytes plain, uint64_t *clock)
 	return err;
 }
 
+/* What its writer says it had seen, from this entry on. */
+static enum err take_horizon(struct account_state *state, struct operation_reader *reader,
+			     struct entry_mark from)
+{
+	struct horizon horizon = {
+		.from = from, .node = reader->node, .seen = reader->context};
+	enum err err = horizons_add(&state->horizons, &horizon);
+
+	if (!err)
+		reader->context = (struct vector){0};
+	return err;
+}
+
+static bool is_over(const struct account_state *state, const struct operation_reader *reader,
+		    const struct horizon *horizon, struct entry_mark from)
+{
+	struct id128 writer = state->writers.ids[horizon->from.writer];
+
+	if (horizon->from.writer == from.writer)
+		return horizon->from.seq != from.seq;
+	if (!horizon_covers(horizons_named(&state->horizons, from), &state->writers, horizon->from))
+		return false;
+	for (size_t i = 0; i < reader->ended_count; i++) {
+		if (id128_equal(reader->ended[i], writer))
+			return true;
+	}
+	return false;
+}
+
+/* horizon.h: those that are over are taken out. */
+static void mend_horizon(struct account_state *state, const struct operation_reader *reader,
+			 struct entry_mark from)
+{
+	for (size_t i = state->horizons.count; i; i--) {
+		if (is_over(state, reader, &state->horizons.items[i - 1], from))
+			horizons_remove(&state->horizons, i - 1);
+	}
+	horizons_named(&state->horizons, from)->mended = true;
+}
+
+static enum err apply_operations(struct account_state *state, struct operation_reader *reader,
+				 const struct touch *touch)
+{
+	struct operation operation;
+	bool more = true;
+	enum err err;
+
+	do {
+		err = operation_reader_next(reader, &operation, &more);
+		if (!err && more)
+			err = apply_operation(state, &operation, touch);
+	} while (!err && more);
+	return err;
+}
+
 static enum err apply_now(struct account_state *state, struct id128 incarnation, uint64_t seq,
 			  struct bytes plain)
 {
 	struct operation_reader reader;
-	struct operation operation;
 	struct touch touch = {0};
-	bool more = true;
 	enum err err = operation_reader_begin(plain, &reader);
 
 	if (!err)
 		err = account_state_writer(state, incarnation, &touch.mark.writer);
-	if (err)
-		goto out;
 	touch.clock = reader.clock;
 	touch.mark.seq = (uint32_t)seq;
-	if (reader.has_context) {
-		vector_finish(&state->contexts[touch.mark.writer]);
-		state->contexts[touch.mark.writer] = reader.context;
-		reader.context = (struct vector){0};
-	}
-	/* Its own earlier entries a writer knows without saying so. */
-	err = vector_raise(&state->contexts[touch.mark.writer], incarnation, seq);
+	if (!err && reader.has_context)
+		err = take_horizon(state, &reader, touch.mark);
 	if (!err)
 		err = vector_raise(&state->applied, incarnation, seq);
-	if (err)
-		goto out;
-	touch.context = &state->contexts[touch.mark.writer];
-	touch.knows_all = vector_covers(touch.context, &state->applied);
-	for (;;) {
-		err = operation_reader_next(&reader, &operation, &more);
-		if (err || !more)
-			break;
-		err = apply_operation(state, &operation, &touch);
-		if (err)
-			break;
-	}
+	if (!err)
+		err = apply_operations(state, &reader, &touch);
+	if (!err && reader.mended)
+		mend_horizon(state, &reader, touch.mark);
 	if (touch.clock > state->clock)
 		state->clock = touch.clock;
-out:
 	operation_reader_finish(&reader);
 	return err;
 }
 
-/* Whether all that the entry builds on is in. */
-static bool is_ready(const struct account_state *state, struct id128 incarnation, uint64_t seq,
-		     struct bytes plain)
+/* ---- entries that wait ---- */
+
+/* Whether all that the entry builds on is in; of one to be skipped nothing does. */
+static bool has_context(const struct account_state *state, struct bytes plain)
 {
 	struct operation_reader reader;
-	bool ready = vector_get(&state->applied, incarnation) + 1 == seq;
+	bool ready = true;
 
-	/* An entry to be skipped has nothing in it. */
-	if (!ready || !plain.size)
-		return ready;
+	if (!plain.size)
+		return true;
 	if (!operation_reader_begin(plain, &reader) && reader.has_context)
 		ready = vector_covers(&state->applied, &reader.context);
 	operation_reader_finish(&reader);
 	return ready;
 }
 
+static struct held_entry *find_held(const struct account_state *state, struct id128 incarnation,
+				    uint64_t seq)
+{
+	for (size_t i = 0; i < state->held_count; i++) {
+		if (state->held[i].seq == seq &&
+		    id128_equal(state->held[i].incarnation, incarnation))
+			return &state->held[i];
+	}
+	return NULL;
+}
+
+/* R3: what it gives out is given out, whatever becomes of it. */
+static enum err raise_floors(struct account_state *state, struct operation_reader *reader)
+{
+	struct operation operation;
+	bool more = true;
+	enum err err = ERR_OK;
+
+	if (reader->clock > state->clock)
+		state->clock = reader->clock;
+	while (!err && more) {
+		struct folder *folder;
+		uint32_t uid = 0;
+
+		err = operation_reader_next(reader, &operation, &more);
+		if (err || !more)
+			break;
+		if (operation.kind == OPERATION_ADD)
+			uid = operation.add.uid;
+		else if (operation.kind == OPERATION_STAMP)
+			uid = operation.stamp.new_uid;
+		else if (operation.kind == OPERATION_RESERVE)
+			uid = operation.uid;
+		folder = account_state_folder(state, operation.folder);
+		if (folder)
+			collection_raise_reserve(&folder->messages, uid);
+	}
+	return err;
+}
+
 static enum err hold(struct account_state *state, struct id128 incarnation, uint64_t seq,
 		     struct bytes plain)
 {
+	struct operation_reader reader = {.mended = false};
 	struct held_entry *entry;
 	enum err err;
 
-	for (size_t i = 0; i < state->held_count; i++) {
-		if (id128_equal(state->held[i].incarnation, incarnation) &&
-		    state->held[i].seq == seq)
-			return ERR_OK;
-	}
+	if (find_held(state, incarnation, seq))
+		return ERR_OK;
 	if (state->held_count == HELD_MAX)
 		return ERR_LIMIT;
 	err = ARRAY_GROW(state->held, state->held_capacity, state->held_count);
-	if (err)
-		return err;
-	entry = &state->held[state->held_count];
-	*entry = (struct held_entry){.incarnation = incarnation, .seq = seq};
-	buf_put_bytes(&entry->plain, plain);
-	if (entry->plain.err)
-		return ERR_NOMEM;
-	state->held_count++;
-	return ERR_OK;
+	if (!err && plain.size)
+		err = operation_reader_begin(plain, &reader);
+	if (!err && plain.size)
+		err = raise_floors(state, &reader);
+	if (!err) {
+		entry = &state->held[state->held_count];
+		*entry = (struct held_entry){.incarnation = incarnation,
+					     .seq = seq,
+					     .continues = reader.continues,
+					     .continued = reader.continued};
+		buf_put_bytes(&entry->plain, plain);
+		err = entry->plain.err;
+	}
+	if (!err)
+		state->held_count++;
+	operation_reader_finish(&reader);
+	return err;
+}
+
+static void drop_held(struct account_state *state, struct held_entry *entry)
+{
+	buf_wipe_finish(&entry->plain);
+	*entry = state->held[--state->held_count];
+}
+
+/* The last of the entries that belong to the group of `first`; NULL: it has not come. *whole: they
+ * take effect. */
+static struct held_entry *end_of_group(const struct account_state *state, struct held_entry *first,
+				       bool *whole)
+{
+	struct held_entry *last = first, *next;
+
+	*whole = first->plain.size && !first->continued;
+	while (last->continues) {
+		next = find_held(state, first->incarnation, last->seq + 1);
+		if (!next)
+			return NULL;
+		/* Its writer gave it up. */
+		if (!next->continued) {
+			*whole = false;
+			return last;
+		}
+		*whole &= next->plain.size != 0;
+		last = next;
+	}
+	return last;
+}
+
+static enum err end_held(struct account_state *state, struct id128 incarnation, uint64_t last,
+			 bool whole)
+{
+	enum err err = ERR_OK;
+
+	for (uint64_t seq = vector_get(&state->applied, incarnation) + 1; seq <= last && !err;
+	     seq++) {
+		struct held_entry *entry = find_held(state, incarnation, seq);
+
+		err = whole ? apply_now(state, incarnation, seq, bytes_of_buf(&entry->plain))
+			    : vector_raise(&state->applied, incarnation, seq);
+		drop_held(state, find_held(state, incarnation, seq));
+	}
+	return err;
 }
 
 /* Entries that waited for what has just come. */
 static enum err release_held(struct account_state *state)
 {
 	for (size_t i = 0; i < state->held_count;) {
-		struct held_entry entry = state->held[i];
-		bool old = vector_get(&state->applied, entry.incarnation) >= entry.seq;
-		enum err err = ERR_OK;
+		struct held_entry *first = &state->held[i], *last;
+		uint64_t applied = vector_get(&state->applied, first->incarnation);
+		bool whole;
+		enum err err;
 
-		if (!old && !is_ready(state, entry.incarnation, entry.seq,
-				      bytes_of_buf(&entry.plain))) {
+		if (applied >= first->seq) {
+			drop_held(state, first);
+			i = 0;
+			continue;
+		}
+		if (applied + 1 != first->seq ||
+		    !has_context(state, bytes_of_buf(&first->plain)) ||
+		    !(last = end_of_group(state, first, &whole))) {
 			i++;
 			continue;
 		}
-		state->held[i] = state->held[--state->held_count];
-		if (!old && !entry.plain.size)
-			err = vector_raise(&state->applied, entry.incarnation, entry.seq);
-		else if (!old)
-			err = apply_now(state, entry.incarnation, entry.seq,
-					bytes_of_buf(&entry.plain));
-		buf_wipe_finish(&entry.plain);
+		err = end_held(state, first->incarnation, last->seq, whole);
 		if (err)
 			return err;
 		i = 0;
 	}
 	return ERR_OK;
+}
+
+/* One that waits for nothing is not copied. */
+static bool stands_alone(const struct account_state *state, struct id128 incarnation, uint64_t seq,
+			 struct bytes plain)
+{
+	struct operation_reader reader;
+	bool alone;
+
+	if (vector_get(&state->applied, incarnation) + 1 != seq)
+		return false;
+	alone = !operation_reader_begin(plain, &reader) && !reader.continues && !reader.continued;
+	operation_reader_finish(&reader);
+	return alone && has_context(state, plain);
 }
 
 enum err account_state_apply(struct account_state *state, struct id128 incarnation, uint64_t seq,
@@ -660,9 +799,9 @@ enum err account_state_apply(struct account_state *state, struct id128 incarnati
 		return ERR_CORRUPT;
 	if (vector_get(&state->applied, incarnation) >= seq)
 		return ERR_OK;
-	if (!is_ready(state, incarnation, seq, plain))
-		return hold(state, incarnation, seq, plain);
-	err = apply_now(state, incarnation, seq, plain);
+	err = stands_alone(state, incarnation, seq, plain)
+		      ? apply_now(state, incarnation, seq, plain)
+		      : hold(state, incarnation, seq, plain);
 	return err ? err : release_held(state);
 }
 
@@ -672,11 +811,40 @@ enum err account_state_skip(struct account_state *state, struct id128 incarnatio
 
 	if (vector_get(&state->applied, incarnation) >= seq)
 		return ERR_OK;
-	/* Those behind it wait for it just as for any other. */
-	if (vector_get(&state->applied, incarnation) + 1 != seq)
-		return hold(state, incarnation, seq, bytes_make(NULL, 0));
-	err = vector_raise(&state->applied, incarnation, seq);
+	err = hold(state, incarnation, seq, bytes_make(NULL, 0));
 	return err ? err : release_held(state);
+}
+
+uint64_t account_state_reached(const struct account_state *state, struct id128 incarnation)
+{
+	uint64_t seq = vector_get(&state->applied, incarnation);
+
+	while (find_held(state, incarnation, seq + 1))
+		seq++;
+	return seq;
+}
+
+enum err account_state_end_groups(struct account_state *state, struct id128 own,
+				  const struct vector *known)
+{
+	for (size_t i = 0; i < state->held_count;) {
+		const struct held_entry *held = &state->held[i];
+		struct id128 incarnation = held->incarnation;
+		uint64_t reached = account_state_reached(state, incarnation);
+		enum err err;
+
+		if (id128_equal(incarnation, own) ||
+		    held->seq != vector_get(&state->applied, incarnation) + 1 ||
+		    !held->continues || vector_get(known, incarnation) != reached) {
+			i++;
+			continue;
+		}
+		err = end_held(state, incarnation, reached, false);
+		if (err)
+			return err;
+		i = 0;
+	}
+	return ERR_OK;
 }
 
 uint64_t account_state_clock(const struct account_state *state, uint64_t wall_ms)

@@ -8,7 +8,8 @@
  * INV 1  Entries may come in any order, any number of times: one that comes
  *        before its context or before its writer's previous one is held back
  *        until those are in. The state depends on the set of entries only.
- * INV 2  An entry takes effect whole.
+ * INV 2  An entry takes effect whole, and so does a group of entries: a group
+ *        that its writer went on without having ended never takes effect.
  * INV 3  A folder that was deleted never comes back; what was in it, or comes to
  *        it later, is gone. Names, subscriptions and keys are last-writer-wins
  *        registers.
@@ -61,11 +62,12 @@ struct transaction {
 	uint64_t arrival_ms;
 };
 
-/* An entry that came before what it builds on. */
+/* An entry that came before what it builds on, or before the last one of its group. */
 struct held_entry {
 	struct id128 incarnation;
 	uint64_t seq;
-	struct buf plain;
+	bool continues, continued;
+	struct buf plain; /* empty: one that says nothing */
 };
 
 /* Summaries are a cache beside the state: whoever keeps them listens. */
@@ -80,8 +82,7 @@ struct account_listener {
 
 struct account_state {
 	struct writers writers;
-	struct vector *contexts; /* of each writer, by its number: what it had seen last */
-	size_t context_capacity;
+	struct horizons horizons;
 	struct vector applied;   /* operation entries that are in */
 	struct folder **folders; /* by id */
 	size_t folder_count, folder_capacity;
@@ -115,6 +116,14 @@ MUST_USE enum err account_state_apply(struct account_state *state, struct id128 
 MUST_USE enum err account_state_skip(struct account_state *state, struct id128 incarnation,
 				     uint64_t seq);
 
+/* How far the writer's entries have come without a gap: in, or held back with their group. */
+uint64_t account_state_reached(const struct account_state *state, struct id128 incarnation);
+/*
+ * Groups that nobody will end take no effect, ever: of writers other than `own` whose entries, as
+ * far as any replica knows (`known`), are all here.
+ */
+MUST_USE enum err account_state_end_groups(struct account_state *state, struct id128 own,
+					   const struct vector *known);
 /* NULL. */
 struct folder *account_state_folder(const struct account_state *state, struct id128 id);
 /* NULL. */

@@ -285,7 +285,7 @@ struct copying {
 	bool move;
 	struct selection selection;
 	uint32_t *to_uids;
-	struct change **changes; /* one for each OPERATION_BLOBS_MAX messages */
+	struct change **changes; /* a group: one for each OPERATION_BLOBS_MAX messages */
 	size_t change_count;
 };
 
@@ -424,59 +424,22 @@ static WAITS enum err stamp_copies(struct copying *copying)
 		drop_gone(copying);
 		err = make_changes(copying);
 	}
-	for (size_t i = 0; i < copying->change_count && !err; i++)
-		mailbox_enqueue(mailbox, copying->changes[i]);
+	if (!err)
+		mailbox_enqueue_group(mailbox, copying->changes, copying->change_count);
 	if (err || !copying->move)
 		mailbox_uids_leave(mailbox);
 	return err;
 }
 
-/* A part failed: the copies of the others go again, so that a COPY that failed left nothing. */
-static WAITS void undo_copies(struct copying *copying)
-{
-	struct operation operation = {.kind = OPERATION_EXPUNGE, .folder = copying->to};
-	struct change *change = change_create();
-	struct selection done = {0};
-	enum err err = change ? ERR_OK : ERR_NOMEM;
-
-	done.uids = memory_array(copying->selection.count, sizeof(*done.uids));
-	if (!done.uids)
-		err = ERR_NOMEM;
-	for (size_t i = 0; i < copying->selection.count && !err; i++) {
-		if (!copying->changes[i / OPERATION_BLOBS_MAX]->result)
-			done.uids[done.count++] = copying->to_uids[i];
-	}
-	if (!err && done.count) {
-		err = put_runs(change, &operation, &done);
-		if (!err)
-			err = mailbox_commit(copying->mailbox, change);
-	}
-	if (err)
-		env_log(copying->mailbox->home->env, "event=copy-not-undone error=%s",
-			err_name(err));
-	memory_free(done.uids);
-	change_release(&change);
-}
-
 static WAITS enum err run_copying(struct copying *copying)
 {
 	enum err err = stamp_copies(copying);
-	bool some = false;
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < copying->change_count; i++) {
-		enum err failed = mailbox_await(copying->mailbox, copying->changes[i]);
-
-		some |= !failed;
-		if (failed && !err)
-			err = failed;
-	}
+	err = mailbox_await_group(copying->mailbox, copying->changes, copying->change_count);
 	if (copying->move)
 		mailbox_uids_leave(copying->mailbox);
-	/* What has moved has moved (RFC 6851 allows a part); copies must be all or nothing. */
-	if (err && some && !copying->move && err != ERR_CANCELED)
-		undo_copies(copying);
 	return err;
 }
 

@@ -169,6 +169,19 @@ void collection_raise_modseq(struct collection *collection, uint64_t clock)
 		collection->highest_modseq = clock;
 }
 
+void collection_raise_reserve(struct collection *collection, uint32_t uid)
+{
+	if (uid > collection->reserve_top)
+		collection->reserve_top = uid;
+}
+
+static void note_stamp(struct collection *collection, uint32_t uid)
+{
+	if (uid > collection->stamp_top)
+		collection->stamp_top = uid;
+	collection_raise_reserve(collection, uid);
+}
+
 void collection_mark_page(struct collection *collection, uint32_t uid)
 {
 	size_t low = 0, high = collection->page_count;
@@ -198,15 +211,6 @@ static void count_message(struct collection *collection, const struct message_st
 		collection->deleted += one;
 }
 
-static bool entry_known(const struct collection *collection, const struct touch *touch,
-			struct entry_mark mark)
-{
-	if (mark.writer == touch->mark.writer)
-		return true;
-	return touch->context &&
-	       vector_get(touch->context, collection->writers->ids[mark.writer]) >= mark.seq;
-}
-
 /* Of two entries with one clock. */
 static bool mark_later(const struct collection *collection, struct entry_mark a,
 		       struct entry_mark b)
@@ -231,14 +235,29 @@ static void raise_message(struct collection *collection, struct message_state *m
 		(struct recent_change){message->uid, clock};
 }
 
-/* What R4 has to know, besides. */
+static void raise_removals(struct collection *collection, uint64_t clock, struct entry_mark mark)
+{
+	struct removals *removals = &collection->removals;
+
+	if (clock > removals->modseq ||
+	    (clock == removals->modseq && mark_later(collection, mark, removals->touched)))
+		*removals = (struct removals){clock, mark};
+}
+
+void collection_join_removals(struct collection *collection, const struct removals *other)
+{
+	if (other->modseq)
+		raise_removals(collection, other->modseq, other->touched);
+}
+
+void collection_touch_removals(struct collection *collection, const struct touch *touch)
+{
+	raise_removals(collection, touch->clock, touch->mark);
+}
+
 static void touch_message(struct collection *collection, struct message_state *message,
 			  const struct touch *touch)
 {
-	if (message->modseq && !entry_known(collection, touch, message->touched))
-		message->diverged = true;
-	if (touch->knows_all)
-		message->diverged = false;
 	raise_message(collection, message, touch->clock, touch->mark);
 }
 
@@ -621,8 +640,7 @@ static enum err add_again(struct collection *collection, const struct operation_
 enum err collection_add(struct collection *collection, const struct operation_add *add,
 			const struct touch *touch, uint32_t *slot)
 {
-	if (add->uid > collection->stamp_top)
-		collection->stamp_top = add->uid;
+	note_stamp(collection, add->uid);
 	*slot = collection_find(collection, add->id);
 	if (*slot != SLOT_NONE)
 		return add_again(collection, add, touch, *slot);
@@ -636,14 +654,15 @@ enum err collection_stamp(struct collection *collection, uint32_t old_uid, uint3
 {
 	uint32_t slot = collection_resolve(collection, old_uid);
 
-	if (new_uid > collection->stamp_top)
-		collection->stamp_top = new_uid;
+	note_stamp(collection, new_uid);
 	return slot == SLOT_NONE ? ERR_OK : stamp_slot(collection, slot, new_uid, touch);
 }
 
 void collection_touch(struct collection *collection, const struct uid_run *runs, size_t run_count,
 		      const struct touch *touch)
 {
+	if (!run_count)
+		collection_touch_removals(collection, touch);
 	for (size_t i = 0; i < run_count; i++) {
 		for (uint32_t j = 0; j < runs[i].count; j++) {
 			uint32_t slot = collection_resolve(collection, runs[i].first + j);
@@ -810,7 +829,6 @@ enum err collection_join(struct collection *collection, uint32_t slot,
 	err = join_flags(collection, message, other, registers, register_count);
 	count_message(collection, message, true);
 	choose_wrapping(message, other->epoch, other->wrapped_key);
-	message->diverged = other->diverged;
 	if (!message->cache)
 		message->cache = other->cache;
 	if (!err)

@@ -24,6 +24,7 @@
 #define AEROSTORE_ENGINE_MAILBOX_COLLECTION_H
 
 #include "engine/base/map.h"
+#include "engine/mailbox/horizon.h"
 #include "engine/mailbox/id_index.h"
 #include "engine/mailbox/mailbox.h"
 #include "engine/mailbox/operation.h"
@@ -33,23 +34,10 @@
 /* Registers are numbered: bit i of the system flags is i, keyword i is FLAG_KEYWORD + i. */
 #define FLAG_KEYWORD 8u
 
-/* An entry: which writer (number in the account's table), which of its entries. */
-struct entry_mark {
-	uint32_t writer, seq;
-};
-
-/* The writers (incarnations) that an account's state names, by small numbers. */
-struct writers {
-	struct id128 *ids;
-	size_t count, capacity;
-};
-
 /* The entry that an operation belongs to. */
 struct touch {
 	uint64_t clock;
 	struct entry_mark mark;
-	const struct vector *context; /* what its writer had seen */
-	bool knows_all;               /* that is everything this state holds */
 };
 
 struct message_state {
@@ -71,7 +59,6 @@ struct message_state {
 	int16_t zone_minutes;
 	uint8_t system;
 	bool delivered;
-	bool diverged;             /* touched by entries that did not know each other */
 	uint8_t wrapped_key[WRAPPED_KEY_SIZE];
 };
 
@@ -90,6 +77,12 @@ struct superseded {
 struct tombstone {
 	struct id128 id; /* first: id_index.h */
 	struct entry_mark expunged;
+};
+
+/* What took messages away, as if it were a message of its own: R4 holds for it, too. */
+struct removals {
+	uint64_t modseq;
+	struct entry_mark touched;
 };
 
 /* What changed lately, so that views need not look at every message. */
@@ -133,11 +126,12 @@ struct collection {
 	char *keywords[KEYWORD_MAX];
 	size_t keyword_count;
 	uint32_t stamp_top;   /* highest UID ever stamped */
-	uint32_t reserve_top; /* highest UID ever reserved */
+	uint32_t reserve_top; /* highest UID ever reserved or stamped */
 	uint32_t recent_floor;
 	uint64_t highest_modseq;
 	uint64_t size;
 	uint32_t unseen, deleted;
+	struct removals removals;
 	uint64_t collisions; /* two messages met with one UID: must stay 0 */
 	struct recent_change changes[CHANGES_KEPT];
 	uint64_t change_count;
@@ -155,6 +149,10 @@ void collection_finish(struct collection *collection);
 
 /* What an operation on messages does first, whether they are still there or not (R5). */
 void collection_raise_modseq(struct collection *collection, uint64_t clock);
+/* Up to this UID nothing is free to be given out (R1). */
+void collection_raise_reserve(struct collection *collection, uint32_t uid);
+/* What one that takes messages away does, besides. */
+void collection_touch_removals(struct collection *collection, const struct touch *touch);
 /* *slot: where it is; SLOT_NONE when it had been expunged. */
 MUST_USE enum err collection_add(struct collection *collection, const struct operation_add *add,
 				 const struct touch *touch, uint32_t *slot);
@@ -177,6 +175,8 @@ MUST_USE enum err collection_drop(struct collection *collection, struct id128 id
 						  const struct message_state *message),
 				  void *context);
 
+/* What another state says of what was taken away; its mark is numbered as here. */
+void collection_join_removals(struct collection *collection, const struct removals *other);
 /*
  * What another state says of a message that both have. Its writers, keyword bits and cache block
  * are numbered as here; its superseded UIDs are for collection_restore_superseded().

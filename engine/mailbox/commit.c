@@ -10,6 +10,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/mailbox/array.h"
+#include "engine/mailbox/restamp.h"
 #include "engine/plant.h"
 
 #define PROMISE_ATTEMPTS 8u
@@ -61,6 +62,28 @@ void mailbox_enqueue(struct mailbox *mailbox, struct change *change)
 	mailbox->queue_end = &change->next;
 }
 
+void mailbox_enqueue_group(struct mailbox *mailbox, struct change **changes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		changes[i]->continued = i != 0;
+		changes[i]->continues = i + 1 != count;
+		mailbox_enqueue(mailbox, changes[i]);
+	}
+}
+
+enum err mailbox_await_group(struct mailbox *mailbox, struct change **changes, size_t count)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < count; i++) {
+		enum err failed = mailbox_await(mailbox, changes[i]);
+
+		if (!err)
+			err = failed;
+	}
+	return err;
+}
+
 /* ---- terms ---- */
 
 /* What this term's predecessor had reserved is not ours any more (INV 3). */
@@ -99,8 +122,7 @@ static WAITS enum err promise(struct mailbox *mailbox)
 	return err ? err : ERR_UNAVAILABLE;
 }
 
-/* R1, R3: promise, then read what a majority holds, then write. */
-static WAITS enum err begin_term(struct mailbox *mailbox)
+enum err mailbox_begin_term(struct mailbox *mailbox)
 {
 	enum err err = gate_enter(&mailbox->term_gate, TASK_FOREVER);
 
@@ -143,21 +165,54 @@ static void batch_finish(struct batch *batch)
 	memory_free(batch->blobs);
 }
 
+/* Homes of this node before this one: one process at a time has its volumes. */
+static enum err list_ended(const struct mailbox *mailbox, struct id128 own, struct id128 **out,
+			   size_t *count)
+{
+	const struct account_state *state = &mailbox->state;
+	const struct horizons *horizons = &state->horizons;
+
+	*count = 0;
+	*out = memory_array(horizons->count, sizeof(**out));
+	if (!*out)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < horizons->count; i++) {
+		struct id128 writer = state->writers.ids[horizons->items[i].from.writer];
+
+		if (id128_equal(horizons->items[i].node, mailbox->home->options.node) &&
+		    !id128_equal(writer, own))
+			(*out)[(*count)++] = writer;
+	}
+	return ERR_OK;
+}
+
 static enum err batch_plain(struct batch *batch, const struct entry_place *place)
 {
 	struct mailbox *mailbox = batch->mailbox;
+	const struct change *change = batch->first;
+	bool mends = change && change->mends;
 	struct operation_head head = {
 		.clock = batch->clock,
-		.context = id128_equal(mailbox->context_of, place->incarnation)
-				   ? NULL
-				   : &mailbox->state.applied,
+		.node = mailbox->home->options.node,
+		.continues = change && change->continues,
+		.continued = change && change->continued,
 	};
+	struct id128 *ended = NULL;
+	enum err err = ERR_OK;
 
+	if ((mends && !head.continued) ||
+	    !id128_equal(mailbox->context_of, place->incarnation)) {
+		head.context = &mailbox->state.applied;
+		head.mended = mends || !restamp_any(&mailbox->state);
+		err = list_ended(mailbox, place->incarnation, &ended, &head.ended_count);
+		head.ended = ended;
+	}
 	memcpy(head.previous, place->previous, sizeof(head.previous));
 	buf_clear(&batch->plain);
 	operation_head_encode(&head, &batch->plain);
 	buf_put_bytes(&batch->plain, bytes_of_buf(&batch->operations));
-	return batch->plain.err;
+	memory_free(ended);
+	return err ? err : batch->plain.err;
 }
 
 /* journal_append.seal */
@@ -197,7 +252,7 @@ static WAITS enum err apply_batch(struct batch *batch)
 	mailbox->entries_since++;
 	mailbox->bytes_since += batch->plain.size;
 	/* An append that failed before may turn out to be there: what it said comes first. */
-	if (vector_get(&mailbox->state.applied, incarnation) + 1 != batch->append.seq)
+	if (account_state_reached(&mailbox->state, incarnation) + 1 != batch->append.seq)
 		return mailbox_catch_up(mailbox);
 	if (batch->keyring_key)
 		return account_state_skip(&mailbox->state, incarnation, batch->append.seq);
@@ -254,6 +309,10 @@ static bool fits(const struct batch *batch, const struct change *change)
 		return true;
 	if (batch->first->silent || change->silent)
 		return false;
+	/* Each part of a group is an entry of its own. */
+	if (batch->first->continues || batch->first->continued || change->continues ||
+	    change->continued || batch->first->mends || change->mends)
+		return false;
 	return batch->operations.size + change->operations.size <= OPERATION_PLAIN_MAX &&
 	       batch->blob_count + change->blob_count <= OPERATION_BLOBS_MAX;
 }
@@ -278,10 +337,14 @@ static enum err batch_add(struct batch *batch, const struct change *change)
 	return batch->operations.err ? batch->operations.err : change->operations.err;
 }
 
-/* UIDs of an ended term are somebody else's by now (INV 3). */
+/*
+ * UIDs of an ended term are somebody else's by now (INV 3). A group of which a part failed is never
+ * ended: the next entry that is none of its parts says so.
+ */
 static bool is_stale(const struct mailbox *mailbox, const struct change *change)
 {
-	return change->term && change->term != mailbox->term;
+	return (change->term && change->term != mailbox->term) ||
+	       (change->continued && mailbox->group_broken);
 }
 
 static enum err take_batch(struct mailbox *mailbox, struct batch *batch)
@@ -296,7 +359,10 @@ static enum err take_batch(struct mailbox *mailbox, struct batch *batch)
 		if (!mailbox->queue)
 			mailbox->queue_end = &mailbox->queue;
 		change->next = NULL;
+		if (!change->continued)
+			mailbox->group_broken = false;
 		if (is_stale(mailbox, change)) {
+			mailbox->group_broken |= change->continues;
 			settle(change, ERR_UNAVAILABLE);
 			continue;
 		}
@@ -326,6 +392,8 @@ static void put_recents(struct batch *batch)
 
 static void settle_batch(struct batch *batch, enum err err)
 {
+	if (batch->first && batch->first->continues && err)
+		batch->mailbox->group_broken = true;
 	while (batch->first) {
 		struct change *change = batch->first;
 
@@ -341,12 +409,12 @@ static WAITS enum err write_batch(struct batch *batch)
 	enum err err;
 
 	for (const struct change *change = batch->first; change; change = change->next)
-		stamps |= change->term != 0;
+		stamps |= change->term != 0 || change->continued;
 	for (unsigned i = 0;; i++) {
 		err = append_batch(batch);
 		if (err != ERR_FENCED || stamps || i == FENCED_ATTEMPTS)
 			break;
-		err = begin_term(batch->mailbox);
+		err = mailbox_begin_term(batch->mailbox);
 		if (err)
 			break;
 	}
@@ -358,11 +426,13 @@ static WAITS void flush(struct mailbox *mailbox)
 	mailbox->flushing = true;
 	while (mailbox->queue) {
 		struct batch batch = {.mailbox = mailbox};
-		enum err term = begin_term(mailbox);
+		enum err term = mailbox_begin_term(mailbox);
 		enum err err = take_batch(mailbox, &batch);
 
 		if (!err)
 			err = term;
+		if (!err && mailbox->broken)
+			err = ERR_UNAVAILABLE;
 		if (batch.first)
 			put_recents(&batch);
 		if (!err)
@@ -417,7 +487,7 @@ enum err mailbox_append_keyring(struct mailbox *mailbox, const struct key *key, 
 			return err;
 	}
 	mailbox->flushing = true;
-	err = begin_term(mailbox);
+	err = mailbox_begin_term(mailbox);
 	buf_put_bytes(&batch.plain, plain);
 	if (!err)
 		err = batch.plain.err;
@@ -497,7 +567,7 @@ uint32_t mailbox_reserved(const struct mailbox *mailbox, struct id128 folder)
 
 enum err mailbox_reserve(struct mailbox *mailbox, struct id128 folder, uint32_t count)
 {
-	enum err err = begin_term(mailbox);
+	enum err err = mailbox_begin_term(mailbox);
 
 	while (!err && mailbox_reserved(mailbox, folder) < count)
 		err = reserve_more(mailbox, folder, count);

@@ -299,6 +299,8 @@ static WAITS enum err load_mailbox(struct mailbox *mailbox)
 	mailbox->users++;
 	err = mailbox_load(mailbox);
 	if (!err)
+		err = mailbox_mend(mailbox);
+	if (!err)
 		err = mailbox_make_first_folders(mailbox);
 	mailbox->loading = false;
 	if (!err) {

@@ -7,6 +7,7 @@
  *   drain.c    deliveries into operations                     folder.c   folders
  *   view.c     what one session was told                      change.c   flags, expunge, copy
  *   append.c   APPEND                                         keyring.c  the account's keys
+ *   mend.c     re-stamping before anything is shown
  *   summaries.c  what FETCH asks                              pages.c, snapshot.c  manifests
  *
  * INV 1  The state changes only by entries that are durable: commit.c and load.c
@@ -63,6 +64,9 @@ struct change {
 	size_t references; /* of the queue, of the caller */
 	struct view *silent; /* this view does not report what it says; goes alone, then */
 	uint64_t term;     /* when it stamps UIDs: the term that reserved them; else 0 */
+	bool continues;    /* the next one in the queue belongs to the same group (operation.h) */
+	bool continued;    /* and this one to that of the one before */
+	bool mends;        /* R4 is done with it */
 	bool done;
 	enum err result;
 	struct change *next;
@@ -90,7 +94,7 @@ struct mailbox {
 
 	struct account_state state;
 	struct summaries *summaries;
-	bool broken;             /* memory ran out in the middle: load anew */
+	bool broken;             /* not to be shown or written any more: load anew */
 	struct map folder_homes; /* folder id -> struct folder_home */
 	struct vector skip;      /* delivery writers' incarnations, at UINT64_MAX */
 
@@ -98,6 +102,7 @@ struct mailbox {
 	uint64_t epoch, term;
 	bool promised;
 	struct id128 context_of; /* the writer whose entries carry our context already */
+	bool group_broken;       /* a part of the group being written failed */
 	struct gate term_gate, uid_gate, drain_gate;
 	struct change *queue, **queue_end;
 	bool flushing;
@@ -181,6 +186,8 @@ void mailbox_enqueue(struct mailbox *mailbox, struct change *change);
 WAITS MUST_USE enum err mailbox_await(struct mailbox *mailbox, struct change *change);
 /* Both. */
 WAITS MUST_USE enum err mailbox_commit(struct mailbox *mailbox, struct change *change);
+/* R1, R3: promises, then reads what a majority holds; unless that was done. */
+WAITS MUST_USE enum err mailbox_begin_term(struct mailbox *mailbox);
 /*
  * Stamping: enter the UID gate, reserve for each folder, then without waiting check
  * mailbox_reserved(), take, and enqueue; leave the gate. So UIDs go into the stream in their order.
@@ -191,6 +198,11 @@ WAITS MUST_USE enum err mailbox_reserve(struct mailbox *mailbox, struct id128 fo
 					uint32_t count);
 uint32_t mailbox_reserved(const struct mailbox *mailbox, struct id128 folder);
 uint32_t mailbox_take_uid(struct mailbox *mailbox, struct id128 folder, struct change *change);
+/* Ready-made changes, all or nothing: links them, and puts them at the end of the queue. */
+void mailbox_enqueue_group(struct mailbox *mailbox, struct change **changes, size_t count);
+/* Until all are durable and applied, or failed. */
+WAITS MUST_USE enum err mailbox_await_group(struct mailbox *mailbox, struct change **changes,
+					    size_t count);
 /* An entry of another payload type, whose plaintext is sealed under `key` (rotation). */
 WAITS MUST_USE enum err mailbox_append_keyring(struct mailbox *mailbox, const struct key *key,
 					       struct bytes plain);
@@ -229,6 +241,14 @@ MUST_USE enum err mailbox_check_keywords(const struct folder *folder, const stru
 
 WAITS MUST_USE enum err mailbox_move_all(struct mailbox *mailbox, struct id128 from,
 					 struct bytes to);
+
+/* ---- mend.c ---- */
+
+/*
+ * What R4 asks of the state just loaded (restamp.h), durably, in one entry or group. Before anything
+ * of it is shown.
+ */
+WAITS MUST_USE enum err mailbox_mend(struct mailbox *mailbox);
 
 /* ---- drain.c ---- */
 

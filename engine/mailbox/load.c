@@ -6,6 +6,7 @@
 
 #include "engine/base/memory.h"
 #include "engine/mailbox/array.h"
+#include "engine/mailbox/restamp.h"
 
 #define READ_BATCH 256u
 #define PLACE_VERSION 1u
@@ -264,6 +265,7 @@ static enum err skip_deliveries(struct mailbox *mailbox)
 enum err mailbox_catch_up(struct mailbox *mailbox)
 {
 	struct reading reading = {.mailbox = mailbox};
+	uint64_t read_before = mailbox->home->counters.entries_read;
 	bool more = true;
 	enum err err = skip_deliveries(mailbox);
 
@@ -274,6 +276,12 @@ enum err mailbox_catch_up(struct mailbox *mailbox)
 	/* Half of an entry may be in the state; or another home's manifest has replaced entries. */
 	if (reading.err || err == ERR_STALE)
 		mailbox->broken = true;
+	/* Another home has been here, and its messages cannot be shown as they are: start anew. */
+	if (!err && mailbox->ready && mailbox->home->counters.entries_read != read_before &&
+	    restamp_any(&mailbox->state)) {
+		mailbox->broken = true;
+		err = ERR_UNAVAILABLE;
+	}
 	reading_finish(&reading);
 	return err;
 }

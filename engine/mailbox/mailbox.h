@@ -244,7 +244,7 @@ WAITS MUST_USE enum err home_remove_slot(struct home *home, struct bytes address
 /* Counted since the start: what tests assert. */
 struct mailbox_counters {
 	uint64_t entries_read, deliveries_drained, duplicates_dropped, broken_entries, manifests,
-		pages_written, uidvalidity_bumps;
+		pages_written, uidvalidity_bumps, restamps;
 };
 struct mailbox_counters home_counters(const struct home *home);
 

@@ -43,12 +43,58 @@ static enum err merge_writers(struct merging *merging)
 	merging->writers = memory_array(theirs->count, sizeof(*merging->writers));
 	if (!merging->writers)
 		return ERR_NOMEM;
-	for (size_t i = 0; i < theirs->count && !err; i++) {
+	for (size_t i = 0; i < theirs->count && !err; i++)
 		err = account_state_writer(merging->into, theirs->ids[i], &merging->writers[i]);
-		if (!err)
-			err = vector_merge(&merging->into->contexts[merging->writers[i]],
-					   &merging->from->contexts[i]);
+	return err;
+}
+
+/* ---- horizons ---- */
+
+/* What one side has seen and does not have any more went into a mended one. */
+static enum err take_horizon(const struct merging *merging, const struct horizon *theirs)
+{
+	struct account_state *into = merging->into;
+	struct horizon copy = {.from = map_mark(merging, theirs->from),
+			       .node = theirs->node,
+			       .mended = theirs->mended};
+	enum err err;
+
+	if (horizons_named(&into->horizons, copy.from) ||
+	    has_seen(into, into->writers.ids[copy.from.writer], copy.from.seq))
+		return ERR_OK;
+	err = vector_copy(&theirs->seen, &copy.seen);
+	if (!err)
+		err = horizons_add(&into->horizons, &copy);
+	if (err)
+		vector_finish(&copy.seen);
+	return err;
+}
+
+static bool has_horizon(const struct merging *merging, const struct horizon *ours)
+{
+	for (size_t i = 0; i < merging->from->horizons.count; i++) {
+		struct entry_mark from = map_mark(merging, merging->from->horizons.items[i].from);
+
+		if (from.writer == ours->from.writer && from.seq == ours->from.seq)
+			return true;
 	}
+	return false;
+}
+
+static enum err merge_horizons(const struct merging *merging)
+{
+	struct account_state *into = merging->into;
+	enum err err = ERR_OK;
+
+	for (size_t i = into->horizons.count; i; i--) {
+		const struct horizon *ours = &into->horizons.items[i - 1];
+
+		if (!has_horizon(merging, ours) &&
+		    has_seen(merging->from, into->writers.ids[ours->from.writer], ours->from.seq))
+			horizons_remove(&into->horizons, i - 1);
+	}
+	for (size_t i = 0; i < merging->from->horizons.count && !err; i++)
+		err = take_horizon(merging, &merging->from->horizons.items[i]);
 	return err;
 }
 
@@ -177,15 +223,14 @@ static void map_message(const struct merging *merging, const struct collection *
 	map_registers(merging, theirs, map, theirs->slots[slot].registers, out);
 }
 
-/* Neither side's last touch knew the other's, or one side's touches were that way before. */
-static bool diverges(const struct merging *merging, const struct message_state *ours,
-		     const struct message_state *theirs)
+static void merge_removals(const struct merging *merging, struct collection *ours,
+			   const struct removals *theirs)
 {
-	const struct id128 *ids = merging->into->writers.ids;
+	struct removals mapped = *theirs;
 
-	return ours->diverged || theirs->diverged ||
-	       (!has_seen(merging->from, ids[ours->touched.writer], ours->touched.seq) &&
-		!has_seen(merging->into, ids[theirs->touched.writer], theirs->touched.seq));
+	if (theirs->modseq)
+		mapped.touched = map_mark(merging, theirs->touched);
+	collection_join_removals(ours, &mapped);
 }
 
 static enum err join_message(const struct merging *merging, struct collection *ours, uint32_t slot,
@@ -195,7 +240,6 @@ static enum err join_message(const struct merging *merging, struct collection *o
 
 	if (message->cache && foreign->state.cache)
 		tell_removed(merging, &foreign->state);
-	foreign->state.diverged = diverges(merging, message, &foreign->state);
 	return collection_join(ours, slot, &foreign->state, foreign->registers,
 			       foreign->register_count);
 }
@@ -267,6 +311,7 @@ static enum err merge_collection(const struct merging *merging, struct collectio
 	raise_u32(&ours->recent_floor, theirs->recent_floor);
 	collection_raise_modseq(ours, theirs->highest_modseq);
 	ours->collisions += theirs->collisions;
+	merge_removals(merging, ours, &theirs->removals);
 	err = merge_tombstones(merging, ours, theirs);
 	if (!err)
 		err = remove_gone(merging, ours, theirs);
@@ -377,6 +422,8 @@ enum err account_state_merge(struct account_state *into, const struct account_st
 		err = merge_folders(&merging);
 	if (!err)
 		err = merge_lists(&merging);
+	if (!err)
+		err = merge_horizons(&merging);
 	/* Last: until here it said what this side had seen. */
 	if (!err)
 		err = vector_merge(&into->applied, &from->applied);

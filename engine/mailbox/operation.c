@@ -6,7 +6,14 @@
 #include "engine/base/memory.h"
 
 #define ENTRY_VERSION 1u
-#define HEAD_HAS_CONTEXT 1u
+
+enum head_flag {
+	HEAD_HAS_CONTEXT = 1,
+	HEAD_MENDED = 2,
+	HEAD_CONTINUES = 4,
+	HEAD_CONTINUED = 8,
+	HEAD_FLAGS_ALL = 15
+};
 
 enum add_flag { ADD_DELIVERED = 1, ADD_FLAGS_ALL = 1 };
 enum folder_flag { FOLDER_FIXED = 1, FOLDER_FLAGS_ALL = 1 };
@@ -131,15 +138,55 @@ struct cursor name_list_cursor(const struct name_list *list)
 
 void operation_head_encode(const struct operation_head *head, struct buf *out)
 {
+	bool mended = head->context && head->mended;
+
 	buf_put_u8(out, ENTRY_VERSION);
-	buf_put_u8(out, head->context ? HEAD_HAS_CONTEXT : 0);
+	buf_put_u8(out, (uint8_t)((head->context ? HEAD_HAS_CONTEXT : 0) |
+				  (mended ? HEAD_MENDED : 0) |
+				  (head->continues ? HEAD_CONTINUES : 0) |
+				  (head->continued ? HEAD_CONTINUED : 0)));
 	buf_put_u64(out, head->clock);
 	buf_put(out, head->previous, sizeof(head->previous));
-	if (head->context)
+	if (head->context) {
+		buf_put_id(out, head->node);
 		vector_encode(head->context, out);
+	}
+	if (mended) {
+		buf_put_varint(out, head->ended_count);
+		for (size_t i = 0; i < head->ended_count; i++)
+			buf_put_id(out, head->ended[i]);
+	}
 }
 
 /* ---- decoding ---- */
+
+static enum err ended_decode(struct operation_reader *reader)
+{
+	struct cursor *cursor = &reader->cursor;
+	uint64_t count = cursor_varint(cursor);
+
+	if (count > cursor_left(cursor) / sizeof(struct id128))
+		cursor_fail(cursor);
+	reader->mended = true;
+	if (cursor->err || !count)
+		return cursor->err;
+	reader->ended = memory_array((size_t)count, sizeof(*reader->ended));
+	if (!reader->ended)
+		return ERR_NOMEM;
+	while (reader->ended_count < count)
+		reader->ended[reader->ended_count++] = cursor_id(cursor);
+	return cursor->err;
+}
+
+static enum err context_decode(struct operation_reader *reader, uint8_t flags)
+{
+	enum err err;
+
+	reader->node = cursor_id(&reader->cursor);
+	err = vector_decode(&reader->cursor, &reader->context);
+	reader->has_context = !err;
+	return err || !(flags & HEAD_MENDED) ? err : ended_decode(reader);
+}
 
 enum err operation_reader_begin(struct bytes plain, struct operation_reader *reader)
 {
@@ -152,16 +199,13 @@ enum err operation_reader_begin(struct bytes plain, struct operation_reader *rea
 	flags = cursor_u8(&reader->cursor);
 	reader->clock = cursor_u64(&reader->cursor);
 	cursor_copy(&reader->cursor, reader->previous, sizeof(reader->previous));
-	if (version != ENTRY_VERSION || flags & ~HEAD_HAS_CONTEXT || !reader->clock ||
-	    reader->clock > INT64_MAX)
+	if (version != ENTRY_VERSION || flags & ~HEAD_FLAGS_ALL || !reader->clock ||
+	    reader->clock > INT64_MAX || (flags & HEAD_MENDED && !(flags & HEAD_HAS_CONTEXT)))
 		cursor_fail(&reader->cursor);
-	if (!reader->cursor.err && flags & HEAD_HAS_CONTEXT) {
-		enum err err = vector_decode(&reader->cursor, &reader->context);
-
-		if (err)
-			return err;
-		reader->has_context = true;
-	}
+	reader->continues = flags & HEAD_CONTINUES;
+	reader->continued = flags & HEAD_CONTINUED;
+	if (!reader->cursor.err && flags & HEAD_HAS_CONTEXT)
+		return context_decode(reader, flags);
 	return reader->cursor.err;
 }
 
@@ -378,6 +422,7 @@ enum err operation_reader_next(struct operation_reader *reader, struct operation
 void operation_reader_finish(struct operation_reader *reader)
 {
 	vector_finish(&reader->context);
+	memory_free(reader->ended);
 	memory_free(reader->runs);
 	*reader = (struct operation_reader){0};
 }

@@ -8,7 +8,9 @@
  * other. The head carries the entry's clock, which is the modseq of all it
  * touches and, with the writer's incarnation, the stamp of every
  * last-writer-wins register it sets; and, on a writer's first entry and after
- * each merge, its causal context.
+ * each merge, its causal context (horizon.h). What is too much for one entry is
+ * said in several that follow each other, a *group*: all but the last are said
+ * to be continued, and they take effect with the last one, or never.
  *
  * Messages are named by UIDs (any stamp they ever had): one (folder, UID) names
  * at most one message for all time, and runs keep an operation on a whole
@@ -37,7 +39,7 @@ enum operation_kind {
 	OPERATION_EXPUNGE = 7,
 	OPERATION_FLAGS = 8,
 	OPERATION_STAMP = 9,       /* a further UID for a message (R4) */
-	OPERATION_TOUCH = 10,      /* a new modseq for messages (R4) */
+	OPERATION_TOUCH = 10,      /* a new modseq for messages; without any: for what went (R4) */
 	OPERATION_RESERVE = 11,    /* UIDs up to here are somebody's (R1) */
 	OPERATION_RECENT = 12,     /* below this UID nothing is \Recent */
 	OPERATION_DRAINED = 13,    /* deliveries up to here are in, or refused */
@@ -134,17 +136,28 @@ struct operation_head {
 	uint64_t clock;
 	uint8_t previous[32]; /* chain: entry_place.previous */
 	const struct vector *context; /* NULL: as before */
+	struct id128 node;            /* with a context: the home's */
+	bool mended;                  /* with a context: R4 is done, and these writers have ended */
+	const struct id128 *ended;
+	size_t ended_count;
+	bool continues;               /* the next entry belongs to the same group */
+	bool continued;               /* this one belongs to the group of the one before */
 };
 
 void operation_head_encode(const struct operation_head *head, struct buf *out);
 
-/* An entry being read. `context` and `runs` are owned. */
+/* An entry being read. `context`, `ended` and `runs` are owned. */
 struct operation_reader {
 	struct cursor cursor;
 	uint64_t clock;
 	uint8_t previous[32];
 	bool has_context;
 	struct vector context;
+	struct id128 node;
+	bool mended;
+	struct id128 *ended;
+	size_t ended_count;
+	bool continues, continued;
 	struct uid_run *runs;
 	size_t run_capacity;
 };

@@ -14,9 +14,8 @@
 
 enum message_flag {
 	MESSAGE_DELIVERED = 1,
-	MESSAGE_DIVERGED = 2,
-	MESSAGE_RESTAMPED = 4,
-	MESSAGE_FLAGS_ALL = 7
+	MESSAGE_RESTAMPED = 2,
+	MESSAGE_FLAGS_ALL = 3
 };
 
 /* ---- cutting a folder into pages ---- */
@@ -253,7 +252,6 @@ static void put_message(struct page_writer *page, size_t position)
 
 	collection_blob(messages, messages->order[position], &blob);
 	buf_put_u8(body, (uint8_t)((message->delivered ? MESSAGE_DELIVERED : 0) |
-				   (message->diverged ? MESSAGE_DIVERGED : 0) |
 				   (is_restamped(message) ? MESSAGE_RESTAMPED : 0)));
 	buf_put_id(body, message->id);
 	buf_put_varint(body, message->uid);
@@ -330,7 +328,6 @@ static void take_message_fields(struct page_reader *page, struct message_state *
 	if (flags & ~MESSAGE_FLAGS_ALL)
 		cursor_fail(cursor);
 	message->delivered = flags & MESSAGE_DELIVERED;
-	message->diverged = flags & MESSAGE_DIVERGED;
 	message->id = cursor_id(cursor);
 	uid = cursor_varint(cursor);
 	if (!uid || uid > page->folder->messages.stamp_top)
@@ -541,12 +538,22 @@ static struct stamp take_stamp(struct cursor *cursor, const struct number_table 
 	return stamp;
 }
 
-static void put_folder_messages(const struct collection *messages, struct buf *body)
+static void put_removals(const struct collection *messages, struct id_table *writers,
+			 struct buf *body)
+{
+	buf_put_varint(body, messages->removals.modseq);
+	if (messages->removals.modseq)
+		put_mark(writers, messages->writers, messages->removals.touched, body);
+}
+
+static void put_folder_messages(const struct collection *messages, struct id_table *writers,
+				struct buf *body)
 {
 	buf_put_varint(body, messages->stamp_top);
 	buf_put_varint(body, messages->reserve_top);
 	buf_put_varint(body, messages->recent_floor);
 	buf_put_varint(body, messages->highest_modseq);
+	put_removals(messages, writers, body);
 	buf_put_varint(body, messages->keyword_count);
 	for (size_t i = 0; i < messages->keyword_count; i++)
 		buf_put_block(body, bytes_string(messages->keywords[i]));
@@ -572,7 +579,7 @@ static void put_folder(const struct account_state *state, const struct folder *f
 		put_stamp(writers, state, folder->keys[i].stamp, body);
 		buf_put(body, folder->keys[i].wrapped, WRAPPED_KEY_SIZE);
 	}
-	put_folder_messages(&folder->messages, body);
+	put_folder_messages(&folder->messages, writers, body);
 }
 
 static void put_blocks(const struct summaries *summaries, struct buf *body)
@@ -591,12 +598,27 @@ static void put_blocks(const struct summaries *summaries, struct buf *body)
 	}
 }
 
+static void put_horizons(const struct account_state *state, struct id_table *writers,
+			 struct buf *body)
+{
+	buf_put_varint(body, state->horizons.count);
+	for (size_t i = 0; i < state->horizons.count; i++) {
+		const struct horizon *horizon = &state->horizons.items[i];
+
+		put_mark(writers, &state->writers, horizon->from, body);
+		buf_put_id(body, horizon->node);
+		buf_put_u8(body, horizon->mended);
+		vector_encode(&horizon->seen, body);
+	}
+}
+
 static void put_account(const struct account_state *state, struct id_table *writers,
 			struct buf *body)
 {
 	buf_put_varint(body, state->clock);
 	buf_put_u32(body, state->uidvalidity_top);
 	vector_encode(&state->applied, body);
+	put_horizons(state, writers, body);
 	buf_put_varint(body, state->drained_count);
 	for (size_t i = 0; i < state->drained_count; i++) {
 		buf_put_id(body, state->drained[i].incarnation);
@@ -655,6 +677,26 @@ static enum err root_put_page(struct root *root, struct id128 folder, struct id1
 	return err;
 }
 
+static enum err take_horizons(struct root_reader *reader)
+{
+	struct cursor *cursor = reader->cursor;
+	uint64_t count = cursor_varint(cursor);
+	enum err err = ERR_OK;
+
+	for (uint64_t i = 0; i < count && !err && !cursor->err; i++) {
+		struct horizon horizon = {.from = take_mark(cursor, &reader->writers)};
+
+		horizon.node = cursor_id(cursor);
+		horizon.mended = cursor_u8(cursor);
+		err = vector_decode(cursor, &horizon.seen);
+		if (!err)
+			err = horizons_add(&reader->state->horizons, &horizon);
+		if (err)
+			vector_finish(&horizon.seen);
+	}
+	return err ? err : cursor->err;
+}
+
 static enum err take_account(struct root_reader *reader)
 {
 	struct cursor *cursor = reader->cursor;
@@ -665,6 +707,8 @@ static enum err take_account(struct root_reader *reader)
 	state->clock = cursor_varint(cursor);
 	state->uidvalidity_top = cursor_u32(cursor);
 	err = vector_decode(cursor, &state->applied);
+	if (!err)
+		err = take_horizons(reader);
 	count = cursor_varint(cursor);
 	for (uint64_t i = 0; i < count && !err && !cursor->err; i++) {
 		struct operation_drained drained = {.incarnation = cursor_id(cursor)};
@@ -766,6 +810,9 @@ static enum err take_folder(struct root_reader *reader)
 	folder->messages.reserve_top = take_u32(cursor);
 	folder->messages.recent_floor = take_u32(cursor);
 	folder->messages.highest_modseq = cursor_varint(cursor);
+	folder->messages.removals.modseq = cursor_varint(cursor);
+	if (folder->messages.removals.modseq)
+		folder->messages.removals.touched = take_mark(cursor, &reader->writers);
 	keywords = cursor_varint(cursor);
 	for (uint64_t i = 0; i < keywords && !err && !cursor->err; i++) {
 		struct bytes keyword = cursor_block(cursor);

@@ -217,6 +217,8 @@ enum err view_open(struct mailbox *mailbox, struct id128 folder_id, bool read_on
 	/* What cannot be drained now arrives later; what is there can be read. */
 	if (err == ERR_CANCELED || err == ERR_NOMEM)
 		return err;
+	if (mailbox->broken)
+		return ERR_UNAVAILABLE;
 	folder = mailbox_folder_state(mailbox, folder_id);
 	if (!folder)
 		return ERR_NOTFOUND;
@@ -564,6 +566,9 @@ void view_sync(struct view *view, bool expunges, const struct view_events *event
 	uint32_t told_before = view->uids->count ? view->uids->uids[view->uids->count - 1] + 1 : 0;
 	uint64_t version = messages ? messages->order_version : 0;
 
+	/* What is in the state may never have been meant to be seen. */
+	if (view->mailbox->broken)
+		return;
 	if (version != view->order_seen || (expunges && view->hidden)) {
 		if (!sync_order(view, messages, expunges, events))
 			return;
@@ -588,6 +593,8 @@ bool view_stale(const struct view *view)
 {
 	const struct collection *messages = collection_of(view);
 
+	if (view->mailbox->broken)
+		return false;
 	if (view->hidden || (messages ? messages->order_version : 0) != view->order_seen)
 		return true;
 	return messages && !only_silent(view, messages);
@@ -647,6 +654,8 @@ enum err mailbox_status(struct mailbox *mailbox, struct id128 folder_id, struct 
 
 	if (err == ERR_CANCELED || err == ERR_NOMEM)
 		return err;
+	if (mailbox->broken)
+		return ERR_UNAVAILABLE;
 	folder = mailbox_folder_state(mailbox, folder_id);
 	if (!folder)
 		return ERR_NOTFOUND;

@@ -774,6 +774,10 @@ class Mailbox:
         cursor.take(4)
         self.applied = vector(cursor)
         for _ in range(cursor.varint()):
+            cursor.varint(), cursor.varint()
+            cursor.take(17)
+            vector(cursor)
+        for _ in range(cursor.varint()):
             incarnation = cursor.id()
             self.drained[incarnation] = cursor.varint()
             cursor.take(32)
@@ -811,6 +815,8 @@ class Mailbox:
             folder.keys[epoch] = cursor.take(48)
         for _ in range(4):
             cursor.varint()
+        if cursor.varint():
+            cursor.varint(), cursor.varint()
         keywords = names(cursor)
         for _ in range(cursor.varint()):
             cursor.varint()
@@ -839,7 +845,7 @@ class Mailbox:
             message.system = cursor.number(1)
             bits = cursor.varint() | cursor.varint() << 64
             message.keywords = {name for i, name in enumerate(keywords) if bits >> i & 1}
-            for _ in range(6 if flags & 4 else 4):
+            for _ in range(6 if flags & 2 else 4):
                 cursor.varint()
             if cursor.number(1):
                 cursor.varint()
@@ -868,31 +874,57 @@ class Mailbox:
     # -- operations --
 
     def apply_all(self, entries):
-        waiting = [entry for entry in entries if entry.seq > self.applied.get(entry.incarnation, 0)]
+        waiting = {(entry.incarnation, entry.seq): entry for entry in entries
+                   if entry.seq > self.applied.get(entry.incarnation, 0)}
         progress = True
         while progress:
             progress = False
-            for entry in list(waiting):
-                if self.applied.get(entry.incarnation, 0) + 1 == entry.seq and self.apply_entry(entry):
-                    waiting.remove(entry)
-                    progress = True
-        check(not waiting, "entries whose context is missing")
+            for key in sorted(waiting):
+                if key[1] == self.applied.get(key[0], 0) + 1:
+                    progress = self.apply_group(waiting, key) or progress
+        # What is left are groups that were not ended.
+        for entry in waiting.values():
+            first = self.applied.get(entry.incarnation, 0) + 1
+            check(self.head((waiting[entry.incarnation, first]))[0] & 4, "entries whose context is missing")
 
-    def apply_entry(self, entry):
-        """False: something that it builds on is not in yet."""
+    def head(self, entry):
+        """Flags, clock, context, and a cursor at the operations; no flags when it says nothing."""
         plain = None
         if entry.payload[0] == 1:
             plain = self.open_entry(entry, "aerostore mailbox operation 1")
-        if plain is not None:
-            cursor = Cursor(plain)
-            cursor.version()
-            flags, clock = cursor.number(1), cursor.number(8)
-            cursor.take(32)
-            if flags & 1 and not covers(self.applied, vector(cursor)):
+        if plain is None:
+            return 0, 0, {}, None
+        cursor, context = Cursor(plain), {}
+        cursor.version()
+        flags, clock = cursor.number(1), cursor.number(8)
+        cursor.take(32)
+        if flags & 1:
+            cursor.id()
+            context = vector(cursor)
+        if flags & 2:
+            ids(cursor)
+        return flags, clock, context, cursor
+
+    def apply_group(self, waiting, key):
+        """False: something that it builds on, or its end, is not in yet."""
+        incarnation, seq = key
+        heads = [self.head(waiting[key])]
+        if not covers(self.applied, heads[0][2]):
+            return False
+        whole = not heads[0][0] & 8
+        while heads[-1][0] & 4:
+            if (incarnation, seq + len(heads)) not in waiting:
                 return False
-            while cursor.left():
-                self.apply(cursor, (clock, entry.incarnation))
-        self.applied[entry.incarnation] = entry.seq
+            head = self.head(waiting[incarnation, seq + len(heads)])
+            if not head[0] & 8:
+                whole = False
+                break
+            heads.append(head)
+        for i, (_, clock, _, cursor) in enumerate(heads):
+            while whole and cursor and cursor.left():
+                self.apply(cursor, (clock, incarnation))
+            del waiting[incarnation, seq + i]
+        self.applied[incarnation] = seq + len(heads) - 1
         return True
 
     def apply(self, cursor, stamp):

@@ -314,7 +314,13 @@ static void put_changes(struct buf *out)
 
 static void put_operations(const struct vector *context, struct buf *out)
 {
-	const struct operation_head head = {.clock = CLOCK, .context = context};
+	const struct id128 before = format_example_id(0xd0);
+	const struct operation_head head = {.clock = CLOCK,
+					    .context = context,
+					    .node = format_example_id(0xe0),
+					    .mended = true,
+					    .ended = &before,
+					    .ended_count = 1};
 
 	operation_head_encode(&head, out);
 	put_folder(out);
@@ -340,13 +346,14 @@ struct example_state {
 static void state_begin(struct example_state *example)
 {
 	static const struct account_listener nobody;
+	const struct vector nothing = {NULL, 0, 0};
 	struct buf plain = {0};
 	struct collection *messages;
 
 	account_state_init(&example->state, &nobody);
 	ASSERT(summaries_create(plain_env_init(&example->env), NULL, TAG, &example->summaries) ==
 	       ERR_OK);
-	put_operations(NULL, &plain);
+	put_operations(&nothing, &plain);
 	ASSERT(account_state_apply(&example->state, INCARNATION, 1, bytes_of_buf(&plain)) ==
 	       ERR_OK);
 	buf_finish(&plain);
