@@ -21,6 +21,7 @@
 	X(torn_tail_as_corruption, "a record never finished is reported as damage")               \
 	X(corruption_as_torn_tail, "a damaged record ends the file as if it were torn")           \
 	X(fsync_retried, "a failed sync is repeated, and its success believed")                   \
+	X(failed_sync_forgotten, "after a restart what a failed sync left in memory is believed")  \
 	X(directory_entry_unsynced, "a new file is used before its directory is synced")          \
 	X(uid_reused_after_restart, "UIDs reserved but not stamped are given out again")          \
 	X(tombstone_forgotten, "an expunged id is forgotten before every replica knows")          \
