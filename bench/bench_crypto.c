@@ -131,7 +131,7 @@ static void bench_blob(const char *what, struct bytes plain, unsigned rounds)
 	       (double)plain.size * rounds / (double)seal_us, (double)open_us / rounds,
 	       (double)plain.size * rounds / (double)open_us);
 	buf_finish(&frames);
-	buf_wipe_finish(&opened);
+	buf_finish(&opened);
 }
 
 /* One delivery: fresh blob, fresh envelope with its key and a summary of 700 bytes. */
@@ -173,7 +173,7 @@ static void bench_delivery(const char *what, struct bytes mail, size_t recipient
 	envelope_sender_destroy(&sender);
 	buf_finish(&frames);
 	buf_finish(&envelope);
-	buf_wipe_finish(&secret);
+	buf_finish(&secret);
 }
 
 int main(void)

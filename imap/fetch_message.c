@@ -140,7 +140,7 @@ enum err fetch_message(struct fetch *fetch, uint32_t sequence, bool show_flags)
 void fetch_finish(struct fetch *fetch)
 {
 	/* Plaintext of mail. */
-	buf_wipe_finish(&fetch->encoded);
-	buf_wipe_finish(&fetch->scratch);
+	buf_finish(&fetch->encoded);
+	buf_finish(&fetch->scratch);
 	buf_finish(&fetch->flags_text);
 }

@@ -136,7 +136,7 @@ static enum err select_fields(struct fetch *fetch, const struct section_range *r
 		err = header_stream_end(&stream);
 	put_selected(selection, bytes_string("\r\n"));
 	header_stream_finish(&stream);
-	buf_wipe_finish(&chunk);
+	buf_finish(&chunk);
 	return err != ERR_OK ? err : selection->out->err;
 }
 

@@ -385,6 +385,6 @@ enum err imap_read_command(struct imap_session *session, struct imap_command *co
 void imap_command_finish(struct imap_command *command)
 {
 	/* It may have held a password, or a search for something private. */
-	buf_wipe_finish(&command->text);
+	buf_finish(&command->text);
 	arena_finish(&command->arena);
 }

@@ -48,10 +48,10 @@ void search_finish(struct search *search)
 {
 	for (size_t i = 0; i < search->text_count; i++)
 		fold_matcher_destroy(&search->texts[i]->matcher);
-	buf_wipe_finish(&search->encoded);
-	buf_wipe_finish(&search->chunk);
-	buf_wipe_finish(&search->decoded);
-	buf_wipe_finish(&search->text);
+	buf_finish(&search->encoded);
+	buf_finish(&search->chunk);
+	buf_finish(&search->decoded);
+	buf_finish(&search->text);
 }
 
 /* ---- single criteria ---- */

@@ -74,7 +74,7 @@ static void end(struct imap_session *session)
 	imap_unselect(session);
 	if (session->mailbox != NULL)
 		mailbox_release(&session->mailbox);
-	buf_wipe_finish(&session->out);
+	buf_finish(&session->out);
 	stream_close(&session->stream);
 	session->server->sessions--;
 	memory_free(session);

@@ -130,8 +130,8 @@ void fold_matcher_destroy(struct fold_matcher **matcher)
 		return;
 	memory_free((*matcher)->borders);
 	buf_finish(&(*matcher)->needle);
-	buf_wipe_finish(&(*matcher)->run);
-	buf_wipe_finish(&(*matcher)->folded);
+	buf_finish(&(*matcher)->run);
+	buf_finish(&(*matcher)->folded);
 	memory_free(*matcher);
 	*matcher = NULL;
 }

@@ -283,7 +283,7 @@ enum err preview_make(const struct preview_text *text, size_t characters, struct
 	}
 	err = decoded.err != ERR_OK ? decoded.err : utf8.err != ERR_OK ? utf8.err : out->err;
 	charset_decoder_destroy(&charset);
-	buf_wipe_finish(&decoded);
-	buf_wipe_finish(&utf8);
+	buf_finish(&decoded);
+	buf_finish(&utf8);
 	return err;
 }

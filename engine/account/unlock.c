@@ -113,7 +113,7 @@ enum err account_unlock(struct id128 cluster, const struct account_record *accou
 		err = try_kind(&unlocking, SLOT_ENROLMENT, false, master, slot_id);
 	if (err == ERR_AUTH && unlocking.stretched == 0)
 		err = try_nothing(&unlocking);
-	buf_wipe_finish(&normal);
+	buf_finish(&normal);
 	memory_free(unlocking.candidates);
 	return err;
 }

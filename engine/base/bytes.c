@@ -83,12 +83,6 @@ void buf_finish(struct buf *buf)
 	*buf = (struct buf){0};
 }
 
-void buf_wipe_finish(struct buf *buf)
-{
-	memory_free(buf->data);
-	*buf = (struct buf){0};
-}
-
 void buf_clear(struct buf *buf)
 {
 	buf->size = 0;

@@ -61,8 +61,6 @@ int id128_compare(struct id128 a, struct id128 b);
 bool id128_is_zero(struct id128 id);
 
 void buf_finish(struct buf *buf);
-/* Overwrites the content with zeros before it frees: for plaintext. */
-void buf_wipe_finish(struct buf *buf);
 /* Empties, keeps the memory and clears the error. */
 void buf_clear(struct buf *buf);
 /* Room for `size` more bytes without a further allocation. */

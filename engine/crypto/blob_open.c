@@ -73,7 +73,7 @@ static enum err reserve_window(struct reader *reader, size_t capacity)
 	if (err != ERR_OK)
 		return err;
 	buf_put_bytes(&larger, bytes_of_buf(&reader->plain));
-	buf_wipe_finish(&reader->plain);
+	buf_finish(&reader->plain);
 	reader->plain = larger;
 	return ERR_OK;
 }
@@ -313,8 +313,8 @@ enum err blob_open_range(const struct sealed_name *name, const uint8_t key[KEY_S
 		out->size = out_size;
 	}
 out:
-	buf_wipe_finish(&reader.plain);
-	buf_wipe_finish(&reader.table);
+	buf_finish(&reader.plain);
+	buf_finish(&reader.table);
 	buf_finish(&reader.sealed);
 	return err;
 }

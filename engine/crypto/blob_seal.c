@@ -246,7 +246,7 @@ void blob_sealer_destroy(struct blob_sealer **sealer)
 	*sealer = NULL;
 	if (destroyed == NULL)
 		return;
-	buf_wipe_finish(&destroyed->table);
+	buf_finish(&destroyed->table);
 	memory_wipe(destroyed->chunk, destroyed->chunk_used);
 	memory_wipe(destroyed->pending, destroyed->pending_used);
 	memory_wipe(destroyed, offsetof(struct blob_sealer, chunk));

@@ -232,7 +232,7 @@ enum err envelope_seal(struct envelope_sender *sender, const uint8_t delivery_pu
 	aead_seal_to(key, nonce_zero, associated, bytes_of_buf(&body), at + HEADER_SIZE);
 	sodium_memzero(key, sizeof(key));
 out:
-	buf_wipe_finish(&body);
+	buf_finish(&body);
 	return err;
 }
 
@@ -328,6 +328,6 @@ enum err envelope_open(struct envelope_opener *opener, struct id128 account, str
 	sodium_memzero(key, sizeof(key));
 	if (err == ERR_OK)
 		err = payload_unpack(bytes_of_buf(&body), ENVELOPE_PLAIN_MAX, plain);
-	buf_wipe_finish(&body);
+	buf_finish(&body);
 	return err;
 }

@@ -111,7 +111,7 @@ enum err payload_seal(const struct key *key, const char *label, struct bytes use
 	aead_seal_to(sub_key, nonce_zero, associated, bytes_of_buf(&body), at + 1);
 	sodium_memzero(sub_key, sizeof(sub_key));
 out:
-	buf_wipe_finish(&body);
+	buf_finish(&body);
 	return err;
 }
 
@@ -136,7 +136,7 @@ enum err payload_open(const struct key *key, const char *label, struct bytes use
 	sodium_memzero(sub_key, sizeof(sub_key));
 	if (err == ERR_OK)
 		err = payload_unpack(bytes_of_buf(&body), limit, plain);
-	buf_wipe_finish(&body);
+	buf_finish(&body);
 	return err;
 }
 

@@ -187,7 +187,7 @@ WAITS static enum err root_of_secret(const struct slot_info *info, const uint8_t
 	else
 		kdf_octets(salt, "aerostore slot secret", secret, root);
 out:
-	buf_wipe_finish(&normal);
+	buf_finish(&normal);
 	return err;
 }
 

@@ -42,7 +42,7 @@ void account_state_finish(struct account_state *state)
 	for (size_t i = 0; i < state->subscription_count; i++)
 		memory_free(state->subscriptions[i].name);
 	for (size_t i = 0; i < state->held_count; i++)
-		buf_wipe_finish(&state->held[i].plain);
+		buf_finish(&state->held[i].plain);
 	memory_free(state->folders);
 	horizons_finish(&state->horizons);
 	memory_free(state->writers.ids);
@@ -702,7 +702,7 @@ static enum err hold(struct account_state *state, struct id128 incarnation, uint
 
 static void drop_held(struct account_state *state, struct held_entry *entry)
 {
-	buf_wipe_finish(&entry->plain);
+	buf_finish(&entry->plain);
 	*entry = state->held[--state->held_count];
 }
 

@@ -166,8 +166,8 @@ enum err append_finish(struct appending *appending, uint8_t system, const struct
 	if (!err)
 		err = commit_append(appending, &operation, uidvalidity, uid);
 out:
-	buf_wipe_finish(&summary);
-	buf_wipe_finish(&names);
+	buf_finish(&summary);
+	buf_finish(&names);
 	return err;
 }
 

@@ -201,8 +201,8 @@ static enum err put_store(struct change *change, const struct view *view,
 	err = set.err ? set.err : clear.err;
 	if (!err)
 		err = put_runs(change, &operation, selection);
-	buf_wipe_finish(&set);
-	buf_wipe_finish(&clear);
+	buf_finish(&set);
+	buf_finish(&clear);
 	return err;
 }
 
@@ -346,7 +346,7 @@ static enum err put_copy(struct copying *copying, size_t index, struct change *c
 		change_put(change, &operation);
 		err = change->operations.err;
 	}
-	buf_wipe_finish(&names);
+	buf_finish(&names);
 	return err;
 }
 

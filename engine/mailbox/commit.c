@@ -36,7 +36,7 @@ void change_release(struct change **change)
 	*change = NULL;
 	if (!released || --released->references)
 		return;
-	buf_wipe_finish(&released->operations);
+	buf_finish(&released->operations);
 	memory_free(released->blobs);
 	memory_free(released);
 }
@@ -160,8 +160,8 @@ struct batch {
 
 static void batch_finish(struct batch *batch)
 {
-	buf_wipe_finish(&batch->operations);
-	buf_wipe_finish(&batch->plain);
+	buf_finish(&batch->operations);
+	buf_finish(&batch->plain);
 	memory_free(batch->blobs);
 }
 

@@ -109,9 +109,9 @@ static void recipient_finish(struct recipient *recipient)
 	blob_sealer_destroy(&recipient->sealer);
 	blob_upload_release(&recipient->upload);
 	buf_finish(&recipient->frames);
-	buf_wipe_finish(&recipient->address);
-	buf_wipe_finish(&recipient->prefix);
-	buf_wipe_finish(&recipient->folder);
+	buf_finish(&recipient->address);
+	buf_finish(&recipient->prefix);
+	buf_finish(&recipient->folder);
 }
 
 void delivery_end(struct delivery **delivery)
@@ -125,7 +125,7 @@ void delivery_end(struct delivery **delivery)
 	if (ending->parser)
 		ending->agent->options.summary.destroy(ending->parser);
 	digest_destroy(&ending->digest);
-	buf_wipe_finish(&ending->sender);
+	buf_finish(&ending->sender);
 	ending->agent->open_count--;
 	memory_free(ending->recipients);
 	memory_free(ending);
@@ -316,12 +316,12 @@ static enum err transaction_hash(const struct delivery *delivery, const struct r
 	buf_put_block(&input, bytes_of_buf(&delivery->sender));
 	buf_put(&input, delivery->message_digest, sizeof(delivery->message_digest));
 	if (input.err) {
-		buf_wipe_finish(&input);
+		buf_finish(&input);
 		return ERR_NOMEM;
 	}
 	digest_256(bytes_of_buf(&input), digest);
 	memcpy(out, digest, 16);
-	buf_wipe_finish(&input);
+	buf_finish(&input);
 	return ERR_OK;
 }
 
@@ -379,7 +379,7 @@ static enum err seal_entry(void *context, const struct entry_place *place, struc
 	recipient->group = place->group;
 out:
 	memory_wipe(content.blob_key, sizeof(content.blob_key));
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	buf_finish(&associated);
 	return err;
 }
@@ -424,7 +424,7 @@ static WAITS enum err recipient_complete(struct delivery *delivery, struct recip
 		err = blob_upload_finish(recipient->upload, &recipient->blob);
 	if (!err)
 		err = recipient_append(delivery, recipient, bytes_of_buf(&summary));
-	buf_wipe_finish(&summary);
+	buf_finish(&summary);
 	return err;
 }
 

@@ -88,7 +88,7 @@ static void drain_finish(struct drain *drain)
 {
 	for (size_t i = 0; i < drain->count; i++) {
 		buf_finish(&drain->items[i].signed_part);
-		buf_wipe_finish(&drain->items[i].plain);
+		buf_finish(&drain->items[i].plain);
 	}
 	if (drain->items)
 		memory_free(drain->items);

@@ -83,7 +83,7 @@ static void finish_state(struct mailbox *mailbox)
 	free_folder_homes(mailbox);
 	vector_finish(&mailbox->skip);
 	memory_free(mailbox->folder_list);
-	buf_wipe_finish(&mailbox->folder_names);
+	buf_finish(&mailbox->folder_names);
 }
 
 static void release_keys(struct mailbox *mailbox)
@@ -382,7 +382,7 @@ static void hash_secret(struct home *home, struct id128 account, struct bytes se
 		env_random(home->env, out, 32);
 	else
 		key_derive_octets(home->secret_hash, LABEL_SECRET_HASH, bytes_of_buf(&input), out);
-	buf_wipe_finish(&input);
+	buf_finish(&input);
 }
 
 static void hash_peer(struct home *home, struct bytes address, const char *peer, uint8_t out[32])
@@ -392,7 +392,7 @@ static void hash_peer(struct home *home, struct bytes address, const char *peer,
 	buf_put_block(&input, address);
 	buf_put_string(&input, peer ? peer : "");
 	key_derive_octets(home->secret_hash, LABEL_PEER_HASH, bytes_of_buf(&input), out);
-	buf_wipe_finish(&input);
+	buf_finish(&input);
 }
 
 static void remember_peer(struct home *home, struct bytes address, const char *peer)
@@ -600,6 +600,6 @@ enum err home_login(struct home *home, struct bytes address, struct bytes passwo
 		err = login(home, bytes_of_buf(&normal), password, peer, out);
 	if (err == ERR_AUTH)
 		env_log(home->env, "event=login-failed peer=%s", peer ? peer : "-");
-	buf_wipe_finish(&normal);
+	buf_finish(&normal);
 	return err;
 }

@@ -103,7 +103,7 @@ static enum err read_keyring(struct mailbox *mailbox, const struct unopened *ent
 		cursor = cursor_make(bytes_of_buf(&plain));
 		err = keyring_decode(mailbox, &cursor);
 	}
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	return is_entry_fault(err) ? ERR_OK : err;
 }
 
@@ -144,7 +144,7 @@ static enum err apply_opened(struct reading *reading, const struct unopened *ope
 		mailbox->entries_since++;
 		mailbox->bytes_since += plain.size;
 	}
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	return err;
 }
 

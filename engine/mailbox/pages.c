@@ -134,7 +134,7 @@ static void put_page(uint8_t version, const struct id_table *writers,
 	buf_put_bytes(out, bytes_of_buf(body));
 	if (body->err && !out->err)
 		out->err = body->err;
-	buf_wipe_finish(body);
+	buf_finish(body);
 }
 
 /* Numbers in the input -> numbers in memory. */

@@ -146,7 +146,7 @@ static WAITS enum err keep_old_keys(struct mailbox *mailbox, const struct accoun
 	err = plain.err;
 	if (!err)
 		err = mailbox_append_keyring(mailbox, next->directory, bytes_of_buf(&plain));
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	return err;
 }
 
@@ -246,7 +246,7 @@ struct opened_account {
 
 static void opened_finish(struct opened_account *opened)
 {
-	buf_wipe_finish(&opened->address);
+	buf_finish(&opened->address);
 	key_release(&opened->master);
 }
 
@@ -361,7 +361,7 @@ static WAITS enum err make_slot(struct home *home, const struct opened_account *
 		buf_put_bytes(secret, bytes_of_buf(&made));
 		err = secret->err;
 	}
-	buf_wipe_finish(&made);
+	buf_finish(&made);
 	slot_set_finish(&set);
 	return err;
 }

@@ -49,7 +49,7 @@ static enum err seal_plain(const struct mailbox *mailbox, const char *label, str
 				   bytes_make(id.octets, sizeof(id.octets)),
 				   bytes_of_buf(&associated), bytes_of_buf(plain), out);
 	buf_finish(&associated);
-	buf_wipe_finish(plain);
+	buf_finish(plain);
 	return err;
 }
 
@@ -490,7 +490,7 @@ static WAITS enum err pack_block(struct mailbox *mailbox, bool *more)
 	if (!err && *more)
 		err = point_at(packing, &block);
 	for (size_t i = 0; i < SUMMARY_BLOCK_COUNT; i++)
-		buf_wipe_finish(&packing->owned[i]);
+		buf_finish(&packing->owned[i]);
 	map_finish(&packing->chosen);
 	memory_free(packing);
 	return err;
@@ -640,7 +640,7 @@ static WAITS enum err load_page(struct mailbox *mailbox, const struct root_page 
 						   bytes_of_buf(&plain))
 			     : list_page_decode(state, bytes_of_buf(&plain));
 	buf_finish(&sealed);
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	return err;
 }
 
@@ -681,7 +681,7 @@ static WAITS enum err load_root(struct mailbox *mailbox, const struct found_mani
 	if (!err)
 		err = load_pages(mailbox, &root, state);
 	root_finish(&root);
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	return err;
 }
 

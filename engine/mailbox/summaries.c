@@ -50,7 +50,7 @@ enum err summaries_create(struct env *env, struct blobs *blobs, struct id128 tag
 
 static void forget_decoded(struct decoded *decoded)
 {
-	buf_wipe_finish(&decoded->plain);
+	buf_finish(&decoded->plain);
 	map_finish(&decoded->offsets);
 	decoded->number = 0;
 }
@@ -63,7 +63,7 @@ void summaries_destroy(struct summaries **summaries)
 	if (!*summaries)
 		return;
 	while ((waiting = map_next(&(*summaries)->waiting, &position, NULL))) {
-		buf_wipe_finish(waiting);
+		buf_finish(waiting);
 		memory_free(waiting);
 	}
 	map_finish(&(*summaries)->waiting);
@@ -141,7 +141,7 @@ enum err summaries_put(struct summaries *summaries, struct id128 blob, struct by
 	buf_put_bytes(copy, encoded);
 	err = copy->err ? copy->err : map_put(&summaries->waiting, &blob, copy);
 	if (err) {
-		buf_wipe_finish(copy);
+		buf_finish(copy);
 		memory_free(copy);
 		return err;
 	}
@@ -156,7 +156,7 @@ void summaries_drop_waiting(struct summaries *summaries, struct id128 blob)
 	if (!waiting)
 		return;
 	summaries->waiting_bytes -= waiting->size;
-	buf_wipe_finish(waiting);
+	buf_finish(waiting);
 	memory_free(waiting);
 }
 
@@ -255,7 +255,7 @@ enum err summaries_write_block(struct summaries *summaries, const struct key *di
 		key_wrap(directory, LABEL_CACHE_KEY, bytes_make(id.octets, sizeof(id.octets)),
 			 blob_sealer_key(sealer), out->wrapped_key);
 	out->live = 0;
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	blob_sealer_destroy(&sealer);
 	blob_upload_release(&upload);
 	return err;
@@ -335,13 +335,13 @@ static WAITS enum err decode_block(struct summaries *summaries, uint32_t number,
 	enum err err = open_block(summaries, &block, key, &plain);
 
 	if (err) {
-		buf_wipe_finish(&plain);
+		buf_finish(&plain);
 		return err;
 	}
 	/* Somebody else may have read it while this waited. */
 	*out = find_decoded(summaries, number);
 	if (*out) {
-		buf_wipe_finish(&plain);
+		buf_finish(&plain);
 		return ERR_OK;
 	}
 	*out = oldest_decoded(summaries);

@@ -345,7 +345,7 @@ static WAITS enum err parse_message(struct view *view, uint32_t sequence, uint64
 		if (!err)
 			err = hook->feed(parser, bytes_of_buf(&chunk));
 	}
-	buf_wipe_finish(&chunk);
+	buf_finish(&chunk);
 	return err;
 }
 

@@ -107,7 +107,7 @@ static struct imap_reply plain(struct imap_session *session, struct bytes respon
 		else
 			reply = log_in(session, authcid, password);
 	}
-	buf_wipe_finish(&decoded);
+	buf_finish(&decoded);
 	return reply;
 }
 

@@ -456,7 +456,7 @@ static WAITS enum program_exit create(struct control *control, struct enrolment 
 	if (status == PROGRAM_OK)
 		status = print_birth(control, address, enrolment);
 	buf_finish(&normal);
-	buf_wipe_finish(&enrolment->secret);
+	buf_finish(&enrolment->secret);
 	return status;
 }
 

@@ -27,7 +27,7 @@ static json_t *request_with_current(struct control *control, const char *command
 		json_put_text(request, "address", control->arguments[0]);
 		put_secret(request, "current", &current);
 	}
-	buf_wipe_finish(&current);
+	buf_finish(&current);
 	return request;
 }
 
@@ -48,7 +48,7 @@ enum program_exit command_account_password(struct control *control)
 	if (status == PROGRAM_OK && !control->options.json)
 		puts("The password is changed.");
 	json_decref(request);
-	buf_wipe_finish(&next);
+	buf_finish(&next);
 	answer_finish(&answer);
 	return status;
 }

@@ -54,7 +54,7 @@ enum program_exit admin_key_create(struct control *control, const char *path, st
 		sign_public(key, public_key);
 		err = secret_file_create(path, 0600, bytes_of_buf(&text), why);
 	}
-	buf_wipe_finish(&text);
+	buf_finish(&text);
 	key_release(&key);
 	return err == ERR_OK ? PROGRAM_OK : control_fail(PROGRAM_REFUSED, "admin key: %s", why);
 }
@@ -88,7 +88,7 @@ static enum program_exit unseal(struct control *control, struct bytes slot, stru
 		else if (err != ERR_OK)
 			status = control_fail(PROGRAM_REFUSED, "admin key: %s", err_text(err));
 	}
-	buf_wipe_finish(&passphrase);
+	buf_finish(&passphrase);
 	return status;
 }
 
@@ -110,7 +110,7 @@ static enum program_exit decode(struct control *control, const char *path, struc
 		status = unseal(control, bytes_of_buf(&octets), out);
 	else if (key_import(octets.data, out) != ERR_OK)
 		status = control_fail(PROGRAM_USAGE, "no locked memory for keys");
-	buf_wipe_finish(&octets);
+	buf_finish(&octets);
 	return status;
 }
 
@@ -143,7 +143,7 @@ enum program_exit admin_key_load(struct control *control, struct key **out)
 		status = decode(control, path, bytes_of_buf(&text), out);
 	if (status == PROGRAM_OK)
 		status = check_pinned(control, path, out);
-	buf_wipe_finish(&text);
+	buf_finish(&text);
 	memory_free(standard);
 	return status;
 }

@@ -255,6 +255,6 @@ enum program_exit command_check(struct control *control)
 		status = report(&check);
 	buf_finish(&check.message);
 	buf_finish(&check.expected);
-	buf_wipe_finish(&check.password);
+	buf_finish(&check.password);
 	return status;
 }

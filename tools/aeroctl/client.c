@@ -103,8 +103,8 @@ void client_ask(struct control *control, json_t *request, struct answer *answer)
 			    err == ERR_UNAVAILABLE ? "it is not running"
 			    : err == ERR_CLOSED	   ? "closed; only root and its own user are heard"
 						   : err_text(err));
-	buf_wipe_finish(&line);
-	buf_wipe_finish(&reply);
+	buf_finish(&line);
+	buf_finish(&reply);
 	json_decref(request);
 }
 

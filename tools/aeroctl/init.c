@@ -186,7 +186,7 @@ static WAITS enum program_exit make_keys(struct control *control, struct plan *p
 			control,
 			control->options.admin_key != NULL ? control->options.admin_key : path,
 			plan->cluster, bytes_of_buf(&passphrase), plan->admin_public);
-	buf_wipe_finish(&passphrase);
+	buf_finish(&passphrase);
 	return status;
 }
 
@@ -203,7 +203,7 @@ static enum program_exit make_certificate(const struct plan *plan)
 	if (status == PROGRAM_OK)
 		status = create_file(plan, "certificate-key.pem", 0600, bytes_of_buf(&key));
 	buf_finish(&certificate);
-	buf_wipe_finish(&key);
+	buf_finish(&key);
 	return status;
 }
 

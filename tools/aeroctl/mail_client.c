@@ -264,8 +264,8 @@ enum err imap_client_login(struct mail_client *client, const char *address, stru
 		err = stream_flush(client->stream);
 	if (err == ERR_OK)
 		err = read_replies(client);
-	buf_wipe_finish(&plain);
-	buf_wipe_finish(&line);
+	buf_finish(&plain);
+	buf_finish(&line);
 	return err;
 }
 

@@ -70,7 +70,7 @@ static enum program_exit ask_again(const char *option, struct buf *out)
 
 	if (status == PROGRAM_OK && !bytes_equal(bytes_of_buf(out), bytes_of_buf(&again)))
 		status = control_fail(PROGRAM_USAGE, "the two are not the same");
-	buf_wipe_finish(&again);
+	buf_finish(&again);
 	return status;
 }
 

@@ -213,7 +213,7 @@ static enum err handle_add_slot(struct exchange *exchange)
 	if (err == ERR_OK)
 		json_put(exchange->reply, "secret",
 			 json_stringn((const char *)secret.data, secret.size));
-	buf_wipe_finish(&secret);
+	buf_finish(&secret);
 	return err == ERR_OK ? ERR_OK : fail(exchange, err, why_unlock_failed(err));
 }
 
@@ -312,7 +312,7 @@ void admin_serve(struct stream *stream, void *context)
 			err = stream_write(stream, bytes_of_buf(&out));
 		if (err == ERR_OK)
 			err = stream_flush(stream);
-		buf_wipe_finish(&out);
+		buf_finish(&out);
 	}
 	stream_close(&stream);
 }

@@ -49,7 +49,7 @@ enum err hex_parse_exact(const char *text, void *out, size_t size)
 		err = ERR_INVALID;
 	if (err == ERR_OK)
 		memcpy(out, octets.data, size);
-	buf_wipe_finish(&octets);
+	buf_finish(&octets);
 	return err;
 }
 

@@ -29,7 +29,7 @@ static enum err create_one(struct env *env, const char *directory, const char *n
 	snprintf(why, SECRET_FILE_WHY, "out of memory");
 	err = text.err != ERR_OK ? text.err
 				 : secret_file_create(path, 0600, bytes_of_buf(&text), why);
-	buf_wipe_finish(&text);
+	buf_finish(&text);
 	return err;
 }
 
@@ -68,8 +68,8 @@ static enum err load_one(const char *directory, const char *name, uint8_t out[KE
 		else
 			snprintf(why, SECRET_FILE_WHY, "%.400s: not a key of this program", path);
 	}
-	buf_wipe_finish(&octets);
-	buf_wipe_finish(&text);
+	buf_finish(&octets);
+	buf_finish(&text);
 	return err;
 }
 

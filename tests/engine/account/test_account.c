@@ -77,7 +77,7 @@ static struct buf a_slot(struct id128 account, uint32_t slot_id, const struct ke
 	secret_generate_app(&test.env, slot_id, &secret);
 	assert_ok(slot_create(&test.env, &info, cluster, account, bytes_of_buf(&secret), master,
 			      &slot));
-	buf_wipe_finish(&secret);
+	buf_finish(&secret);
 	return slot;
 }
 

@@ -61,7 +61,7 @@ static void test_the_search_finds(void **state)
 	assert_int_equal(residue_count(masked, CANARY_SIZE), 0);
 	fill(&plain, 1000);
 	assert_true(residue_count(masked, CANARY_SIZE) > 10);
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	assert_int_equal(residue_count(masked, CANARY_SIZE), 0);
 }
 
@@ -81,12 +81,12 @@ static void blob_there_and_back(size_t size, size_t step)
 	assert_ok(blob_open_range(&name, blob_sealer_key(sealer), frames.size, fetch, &frames, 0,
 				  UINT64_MAX, &opened));
 	assert_int_equal(opened.size, size);
-	buf_wipe_finish(&opened);
+	buf_finish(&opened);
 	assert_ok(blob_open_range(&name, blob_sealer_key(sealer), frames.size, fetch, &frames,
 				  size / 3, size / 3, &opened));
-	buf_wipe_finish(&opened);
+	buf_finish(&opened);
 	blob_sealer_destroy(&sealer);
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	buf_finish(&frames);
 }
 
@@ -125,7 +125,7 @@ static void payload_and_envelope_there_and_back(size_t size)
 			       bytes_of_buf(&plain), &payload));
 	assert_ok(payload_open(key, "aerostore test", bytes_string("use"), bytes_string(""),
 			       bytes_of_buf(&payload), size, &opened));
-	buf_wipe_finish(&opened);
+	buf_finish(&opened);
 	/* At once: what follows would use the same memory again, and wipe it. */
 	assert_int_equal(residue_count(masked, CANARY_SIZE), held);
 	assert_ok(envelope_sender_create(&test.env, 4, &sender));
@@ -134,11 +134,11 @@ static void payload_and_envelope_there_and_back(size_t size)
 				&envelope));
 	assert_ok(
 		envelope_open(opener, id, id, bytes_string(""), bytes_of_buf(&envelope), &opened));
-	buf_wipe_finish(&opened);
+	buf_finish(&opened);
 	envelope_sender_destroy(&sender);
 	envelope_opener_destroy(&opener);
 	key_release(&key);
-	buf_wipe_finish(&plain);
+	buf_finish(&plain);
 	buf_finish(&payload);
 	buf_finish(&envelope);
 }
@@ -168,7 +168,7 @@ static void test_keys(void **state)
 	put_canary(&octets);
 	buf_put_zeros(&octets, KEY_SIZE - CANARY_SIZE);
 	assert_ok(key_import(octets.data, &key));
-	buf_wipe_finish(&octets);
+	buf_finish(&octets);
 	assert_int_equal(residue_count(masked, CANARY_SIZE), 1);
 	assert_ok(key_derive(key, "aerostore test", bytes_string(""), &derived));
 	sign_bytes(key, "aerostore test", bytes_string("message"), signature);

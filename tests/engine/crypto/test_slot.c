@@ -548,7 +548,7 @@ static void test_no_residue(void **state)
 	assert_int_equal(residue_count(masked, sizeof(masked)), 1);
 	assert_ok(create(&password_slot, bytes_of_buf(&secret), &slot));
 	assert_ok(open_with(&slot, bytes_of_buf(&secret)));
-	buf_wipe_finish(&secret);
+	buf_finish(&secret);
 	assert_int_equal(residue_count(masked, sizeof(masked)), 0);
 	buf_finish(&slot);
 }
