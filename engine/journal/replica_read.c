@@ -20,6 +20,7 @@ struct wanted {
 };
 
 struct read_job {
+	bool impatient; /* a record did not come, however often it was asked for */
 	struct replica *replica;
 	struct wire_call *call;
 	enum record_type type;
@@ -146,11 +147,34 @@ static enum err take_record(struct read_job *job, const struct wanted *wanted, s
 	return job->out.err;
 }
 
+/*
+ * Not every error comes from damage, and what counts as damaged is forgotten here. So a record that
+ * cannot be read is asked for again, ever later; once one has not come at all, the disk is taken at
+ * its word for the rest of the job.
+ */
+static WAITS enum err read_patiently(struct read_job *job, struct env_file *file, uint64_t offset,
+				     uint8_t *at, size_t size)
+{
+	static const uint64_t pauses_ms[] = {0, 20, 200, 1000};
+	enum err err = ERR_IO;
+
+	for (size_t i = 0; i < sizeof(pauses_ms) / sizeof(pauses_ms[0]); i++) {
+		if (i > 0 && (job->impatient || task_sleep(pauses_ms[i]) != ERR_OK))
+			break;
+		err = io_read_exact(file, offset, at, size);
+		if (err != ERR_IO)
+			return err;
+	}
+	job->impatient = true;
+	return task_canceled() ? ERR_CANCELED : err;
+}
+
 /* Goes on behind a damaged record: all damage is found at once, and mended at once. */
 static WAITS enum err read_run(struct read_job *job, size_t from, size_t count, struct buf *run)
 {
 	const struct wanted *first = &job->wanted[from];
 	struct segment *segment = segments_find(&job->replica->segments, first->location.segment);
+	uint64_t start = LOG_HEADER_SIZE + first->location.offset;
 	uint64_t size = end_of(&job->wanted[from + count - 1].location) - first->location.offset;
 	uint8_t *at;
 	enum err err, result = ERR_OK;
@@ -159,21 +183,23 @@ static WAITS enum err read_run(struct read_job *job, size_t from, size_t count, 
 	at = buf_extend(run, (size_t)size);
 	if (at == NULL)
 		return run->err;
-	err = io_read_exact(log_file(segment->log), LOG_HEADER_SIZE + first->location.offset, at,
-			    (size_t)size);
-	/* Once more: what is damaged is forgotten here, and not every error comes from damage. */
-	if (err == ERR_IO)
-		err = io_read_exact(log_file(segment->log),
-				    LOG_HEADER_SIZE + first->location.offset, at, (size_t)size);
+	err = io_read_exact(log_file(segment->log), start, at, (size_t)size);
 	if (err == ERR_CANCELED)
 		return err;
 	for (size_t i = 0; i < count; i++) {
 		const struct location *location = &job->wanted[from + i].location;
-		const struct bytes bytes =
-			bytes_make(at + (location->offset - first->location.offset),
-				   (size_t)(end_of(location) - location->offset));
-		enum err taken = take_record(job, &job->wanted[from + i], bytes, err);
+		const uint64_t distance = location->offset - first->location.offset;
+		const size_t part = (size_t)(end_of(location) - location->offset);
+		enum err taken = err;
 
+		/* A bad sector costs the records on it, not all of the run. */
+		if (err == ERR_IO)
+			taken = read_patiently(job, log_file(segment->log), start + distance,
+					       at + distance, part);
+		if (taken == ERR_CANCELED)
+			return taken;
+		taken = take_record(job, &job->wanted[from + i], bytes_make(at + distance, part),
+				    taken);
 		if (taken != ERR_OK)
 			result = taken;
 	}

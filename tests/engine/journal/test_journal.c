@@ -643,6 +643,36 @@ static void test_damage_is_mended_from_the_others(void **state)
 	world_finish(world);
 }
 
+/* Errors that pass are no damage: what is damaged is forgotten, and does not count for a while. */
+static void hiccup(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(store_append(store, store_stream(1), i, 1000), ERR_OK);
+	for (size_t volume = 0; volume < 3; volume++)
+		for (uint64_t nth = 1; nth <= 4; nth++)
+			sim_plan_fault(store_disk(store, volume), SIM_STEP_READ, nth,
+				       SIM_FAULT_READ_ERROR);
+	assert_sequence(world, store_stream(1), 50);
+	assert_sequence(world, store_stream(1), 50);
+	for (size_t volume = 0; volume < 3; volume++)
+		sim_stop_faults(store_disk(store, volume));
+	store_close(store);
+}
+
+static void test_a_passing_read_error_is_no_damage(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, hiccup);
+	world_finish(world);
+}
+
 static void fail_a_sync(void *argument)
 {
 	struct world *world = argument;
@@ -853,6 +883,7 @@ int main(void)
 		cmocka_unit_test(test_manifests_truncate),
 		cmocka_unit_test(test_other_bytes_are_refused),
 		cmocka_unit_test(test_damage_is_mended_from_the_others),
+		cmocka_unit_test(test_a_passing_read_error_is_no_damage),
 		cmocka_unit_test(test_a_failed_sync_fails_the_volume),
 		cmocka_unit_test(test_a_slow_volume_catches_up),
 		cmocka_unit_test(test_out_of_memory),
