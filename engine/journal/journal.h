@@ -135,9 +135,17 @@ WAITS MUST_USE enum err journal_read(struct journal *journal, struct id128 strea
 				     void *context, struct vector *seen, bool *complete,
 				     bool *more);
 
-/* Raises the promised epoch of a stream on a majority; *promised is the highest met. ERR_FENCED when one is higher. */
+/* What came of a promise. */
+struct promise_result {
+	uint64_t promised; /* the highest met */
+	/* Nodes with a designated replica that did not promise: homes there may go on. */
+	struct id128 silent[LAYOUT_REPLICAS];
+	size_t silent_count;
+};
+
+/* Raises the promised epoch of a stream on a majority. ERR_FENCED when one is higher. */
 WAITS MUST_USE enum err journal_promise(struct journal *journal, struct id128 stream, uint64_t epoch,
-					struct id128 home, uint64_t *promised);
+					struct id128 home, struct promise_result *result);
 /* The highest epoch promised by any of a majority of replicas; 0 when none. */
 WAITS MUST_USE enum err journal_epoch(struct journal *journal, struct id128 stream, uint64_t *epoch);
 

@@ -26,15 +26,15 @@ static size_t count_votes(struct journal *journal, const struct fanout *fanout)
 }
 
 enum err journal_promise(struct journal *journal, struct id128 stream, uint64_t epoch,
-			 struct id128 home, uint64_t *promised)
+			 struct id128 home, struct promise_result *result)
 {
 	const struct replica_set set = *journal_replicas(journal, stream);
 	struct fanout *fanout = fanout_create(journal, set.volumes, set.count, JOURNAL_PROMISE);
-	uint64_t highest = epoch;
 	enum err err;
 
 	if (fanout == NULL)
 		return ERR_NOMEM;
+	*result = (struct promise_result){.promised = epoch};
 	for (size_t i = 0; i < fanout->count; i++) {
 		fanout->targets[i].call.promise.stream = stream;
 		fanout->targets[i].call.promise.home = home;
@@ -49,13 +49,14 @@ enum err journal_promise(struct journal *journal, struct id128 stream, uint64_t 
 	for (size_t i = 0; i < fanout->count; i++) {
 		const struct journal_promise_call *call = &fanout->targets[i].call.promise;
 
+		if (!fanout_succeeded(&fanout->targets[i]))
+			result->silent[result->silent_count++] = set.nodes[i];
 		if (!fanout->targets[i].answered || call->wire.err != ERR_FENCED)
 			continue;
 		err = ERR_FENCED;
-		if (call->promised > highest)
-			highest = call->promised;
+		if (call->promised > result->promised)
+			result->promised = call->promised;
 	}
-	*promised = highest;
 out:
 	fanout_release(&fanout);
 	return err;

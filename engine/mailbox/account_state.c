@@ -6,6 +6,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/mailbox/array.h"
+#include "engine/plant.h"
 
 static enum err copy_text(struct bytes text, char **out)
 {
@@ -782,7 +783,8 @@ static bool stands_alone(const struct account_state *state, struct id128 incarna
 
 	if (vector_get(&state->applied, incarnation) + 1 != seq)
 		return false;
-	alone = !operation_reader_begin(plain, &reader) && !reader.continues && !reader.continued;
+	alone = !operation_reader_begin(plain, &reader) &&
+		((!reader.continues && !reader.continued) || PLANTED(group_in_parts));
 	operation_reader_finish(&reader);
 	return alone && has_context(state, plain);
 }

@@ -109,14 +109,12 @@ static WAITS enum err promise(struct mailbox *mailbox)
 	enum err err = journal_epoch(journal, mailbox->stream, &seen);
 
 	for (unsigned i = 0; i < PROMISE_ATTEMPTS && !err; i++) {
-		uint64_t promised = 0;
-
 		mailbox->epoch = (seen > mailbox->epoch ? seen : mailbox->epoch) + 1;
 		err = journal_promise(journal, mailbox->stream, mailbox->epoch,
-				      mailbox->home->options.node, &promised);
+				      mailbox->home->options.node, &mailbox->promise);
 		if (err != ERR_FENCED)
 			return err;
-		seen = promised;
+		seen = mailbox->promise.promised;
 		err = ERR_OK;
 	}
 	return err ? err : ERR_UNAVAILABLE;
@@ -165,7 +163,23 @@ static void batch_finish(struct batch *batch)
 	memory_free(batch->blobs);
 }
 
-/* Homes of this node before this one: one process at a time has its volumes. */
+/*
+ * Earlier homes of this node: one process at a time has its volumes. Homes of others, when no
+ * replica of theirs would still let them show or write anything.
+ */
+static bool has_ended(const struct mailbox *mailbox, struct id128 node)
+{
+	const struct promise_result *promise = &mailbox->promise;
+
+	if (id128_equal(node, mailbox->home->options.node))
+		return true;
+	for (size_t i = 0; i < promise->silent_count; i++) {
+		if (id128_equal(promise->silent[i], node))
+			return false;
+	}
+	return true;
+}
+
 static enum err list_ended(const struct mailbox *mailbox, struct id128 own, struct id128 **out,
 			   size_t *count)
 {
@@ -179,8 +193,7 @@ static enum err list_ended(const struct mailbox *mailbox, struct id128 own, stru
 	for (size_t i = 0; i < horizons->count; i++) {
 		struct id128 writer = state->writers.ids[horizons->items[i].from.writer];
 
-		if (id128_equal(horizons->items[i].node, mailbox->home->options.node) &&
-		    !id128_equal(writer, own))
+		if (!id128_equal(writer, own) && has_ended(mailbox, horizons->items[i].node))
 			(*out)[(*count)++] = writer;
 	}
 	return ERR_OK;

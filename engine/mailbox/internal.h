@@ -101,6 +101,7 @@ struct mailbox {
 	/* The term: since the last promise. */
 	uint64_t epoch, term;
 	bool promised;
+	struct promise_result promise;
 	struct id128 context_of; /* the writer whose entries carry our context already */
 	bool group_broken;       /* a part of the group being written failed */
 	struct gate term_gate, uid_gate, drain_gate;

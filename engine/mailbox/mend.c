@@ -134,13 +134,11 @@ enum err mailbox_mend(struct mailbox *mailbox)
 {
 	enum err err = ERR_OK;
 
-	for (unsigned i = 0; restamp_any(&mailbox->state); i++) {
-		if (i == ATTEMPTS)
-			return ERR_UNAVAILABLE;
+	/* A term that ended meanwhile: another home has been here, and there may be more to do. */
+	for (unsigned i = 0; i < ATTEMPTS && restamp_any(&mailbox->state); i++) {
 		err = mend_once(mailbox);
-		/* Of a term that ended meanwhile: what another home wrote is in, now. */
-		if (err && err != ERR_UNAVAILABLE)
-			return err;
+		if (err != ERR_UNAVAILABLE)
+			break;
 	}
-	return ERR_OK;
+	return err;
 }

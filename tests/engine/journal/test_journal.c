@@ -296,25 +296,26 @@ static void fence(void *argument)
 	struct store *store = &world->store;
 	struct id128 first_home = {{1}}, second_home = {{2}};
 	struct journal_writer *second;
-	uint64_t promised = 0, epoch;
+	struct promise_result result;
+	uint64_t epoch;
 
 	world_format(world);
 	assert_int_equal(store_open(store), ERR_OK);
 	assert_int_equal(journal_epoch(store->journal, store_stream(1), &epoch), ERR_OK);
 	assert_int_equal(epoch, 0);
-	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, first_home, &promised),
+	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, first_home, &result),
 			 ERR_OK);
-	assert_int_equal(promised, 5);
+	assert_int_equal(result.promised, 5);
 	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 0, 100), ERR_OK);
 	/* Another home needs a higher one. */
 	assert_int_equal(
-		journal_promise(store->journal, store_stream(1), 5, second_home, &promised),
+		journal_promise(store->journal, store_stream(1), 5, second_home, &result),
 		ERR_FENCED);
-	assert_int_equal(promised, 5);
-	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, first_home, &promised),
+	assert_int_equal(result.promised, 5);
+	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, first_home, &result),
 			 ERR_OK);
 	assert_int_equal(
-		journal_promise(store->journal, store_stream(1), 6, second_home, &promised),
+		journal_promise(store->journal, store_stream(1), 6, second_home, &result),
 		ERR_OK);
 	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 1, 100),
 			 ERR_FENCED);

@@ -86,14 +86,14 @@ static void work(void *argument)
 {
 	struct crash *crash = argument;
 	struct id128 home = {{5}};
-	uint64_t promised;
+	struct promise_result result;
 
 	if (store_open(&crash->store) != ERR_OK)
 		return;
 	crash->opened = true;
 	for (unsigned i = 0; i < ENTRIES - 4; i++)
 		append(crash, i);
-	if (journal_promise(crash->store.journal, store_stream(1), 7, home, &promised) == ERR_OK)
+	if (journal_promise(crash->store.journal, store_stream(1), 7, home, &result) == ERR_OK)
 		crash->promised = 7;
 	put_manifest(crash);
 	for (unsigned i = ENTRIES - 4; i < ENTRIES; i++)

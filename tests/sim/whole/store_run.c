@@ -127,7 +127,8 @@ static enum err seal_token(void *context, const struct entry_place *place, struc
 /* A home promises before it writes; a promise outlives every crash. */
 static WAITS enum err promise(struct run *run, struct stream *stream)
 {
-	uint64_t epoch = 0, promised = 0;
+	struct promise_result result;
+	uint64_t epoch = 0;
 	enum err err = journal_epoch(run->parts.journal, stream->id, &epoch);
 
 	if (err != ERR_OK)
@@ -137,7 +138,7 @@ static WAITS enum err promise(struct run *run, struct stream *stream)
 			      "epoch %llu was promised, %llu is known",
 			      (unsigned long long)stream->highest_epoch, (unsigned long long)epoch);
 	epoch++;
-	err = journal_promise(run->parts.journal, stream->id, epoch, PARTS_NODE, &promised);
+	err = journal_promise(run->parts.journal, stream->id, epoch, PARTS_NODE, &result);
 	if (err != ERR_OK)
 		return err;
 	stream->epoch = stream->highest_epoch = epoch;
