@@ -9,6 +9,7 @@
 #define DEFAULT_IDLE_MS (60u * 60 * 1000)
 #define DEFAULT_HEDGE_MS 2000u
 #define DEFAULT_READ_HEDGE_MS 500u
+#define DEFAULT_HEDGE_FLOOR_MS 50u
 
 static uint64_t or_default(uint64_t value, uint64_t fallback)
 {
@@ -53,26 +54,45 @@ static enum err learn_column(struct blobs *blobs, const uint8_t *item)
 	return err;
 }
 
-static WAITS enum err learn_volume(struct blobs *blobs, struct id128 volume)
+static void drop_items(struct wire_call *call)
 {
-	struct set_enumerate_call call = {
-		.wire = {.operation = SET_ENUMERATE, .volume = volume}};
+	shared_release(&((struct set_enumerate_call *)call)->items);
+}
+
+/* One answer's worth of columns; *after moves on. */
+static WAITS enum err learn_some(struct blobs *blobs, struct id128 volume, uint64_t *after,
+				 bool resume, bool *more)
+{
+	struct set_enumerate_call *call =
+		ask_create(sizeof(*call), SET_ENUMERATE, volume, drop_items);
 	enum err err;
 
-	do {
-		err = wire_wait(blobs->wire, &call.wire);
-		for (uint32_t i = 0; err == ERR_OK && i < call.count; i++)
-			err = learn_column(blobs,
-					   call.items->data + i * (size_t)SET_ENUMERATE_ITEM);
-		if (err == ERR_OK && call.count > 0) {
-			const uint8_t *last = call.items->data +
-					      (call.count - 1) * (size_t)SET_ENUMERATE_ITEM;
+	if (call == NULL)
+		return ERR_NOMEM;
+	call->resume = resume;
+	call->after = *after;
+	err = ask(blobs, call, ask_patience_ms(blobs));
+	*more = err == ERR_OK && call->more;
+	for (uint32_t i = 0; err == ERR_OK && i < call->count; i++) {
+		const uint8_t *item = call->items->data + i * (size_t)SET_ENUMERATE_ITEM;
 
-			call.after = load_u64(last + 24);
-			call.resume = true;
-		}
-		shared_release(&call.items);
-	} while (err == ERR_OK && call.more);
+		err = learn_column(blobs, item);
+		*after = load_u64(item + 24);
+	}
+	ask_release(call);
+	return err;
+}
+
+static WAITS enum err learn_volume(struct blobs *blobs, struct id128 volume)
+{
+	uint64_t after = 0;
+	bool more = true, resume = false;
+	enum err err = ERR_OK;
+
+	while (err == ERR_OK && more) {
+		err = learn_some(blobs, volume, &after, resume, &more);
+		resume = true;
+	}
 	return err;
 }
 
@@ -97,6 +117,7 @@ static void set_defaults(struct blobs_options *options)
 	options->column_size = or_default(options->column_size, DEFAULT_COLUMN_SIZE);
 	options->idle_ms = or_default(options->idle_ms, DEFAULT_IDLE_MS);
 	options->hedge_ms = or_default(options->hedge_ms, DEFAULT_HEDGE_MS);
+	options->hedge_floor_ms = or_default(options->hedge_floor_ms, DEFAULT_HEDGE_FLOOR_MS);
 	options->read_hedge_ms = or_default(options->read_hedge_ms, DEFAULT_READ_HEDGE_MS);
 }
 
@@ -127,11 +148,10 @@ static WAITS void destroy(struct blobs *blobs)
 {
 	for (size_t i = 0; i < blobs->member_count; i++)
 		member_close(&blobs->members[i]);
-	while (blobs->open_sets != NULL) {
-		struct open_set *set = blobs->open_sets;
-
-		open_set_destroy(&set);
-	}
+	while (blobs->open_sets != NULL)
+		open_set_leave(blobs->open_sets);
+	ask_forget_all(blobs);
+	health_finish(&blobs->health);
 	directory_store_destroy(&blobs->directory);
 	memory_free(blobs->members);
 	memory_free(blobs);
@@ -153,6 +173,7 @@ enum err blobs_open(const struct blobs_options *options, struct blobs **out)
 	blobs->sched = options->sched;
 	blobs->env = sched_env(options->sched);
 	blobs->wire = options->wire;
+	health_init(&blobs->health, blobs->env, blobs->options.hedge_floor_ms);
 	blobs->incarnation = env_random_id(blobs->env);
 	blobs->next_number = 1;
 	err = directory_store_create(&directory, &blobs->directory);
@@ -171,6 +192,17 @@ enum err blobs_open(const struct blobs_options *options, struct blobs **out)
 	return ERR_OK;
 }
 
+/* They end by themselves: their volumes answer, if only that they have failed, or they hang. */
+static WAITS void wait_for_appends(struct blobs *blobs)
+{
+	uint64_t end_ms = env_now_ms(blobs->env) + ask_patience_ms(blobs);
+
+	for (struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
+		while (set->in_flight > 0 && env_now_ms(blobs->env) < end_ms &&
+		       cond_wait(&set->changed, end_ms) != ERR_TIMEOUT)
+			task_yield();
+}
+
 void blobs_close(struct blobs **blobs)
 {
 	struct blobs *closing = *blobs;
@@ -183,10 +215,7 @@ void blobs_close(struct blobs **blobs)
 	writer_stop(closing);
 	env_timer_stop(closing->env, &closing->recovery_timer);
 	group_wait(&closing->tasks);
-	/* Appends end by themselves: their volumes answer, if only that they have failed. */
-	for (struct open_set *set = closing->open_sets; set != NULL; set = set->next)
-		while (set->in_flight > 0)
-			task_yield();
+	wait_for_appends(closing);
 	destroy(closing);
 }
 

@@ -25,8 +25,11 @@ struct blobs_options {
 	const struct key *signing;   /* the node's, for directory entries; may be NULL */
 	uint64_t column_size;        /* a data column is full; default 64 MiB */
 	uint64_t idle_ms;            /* an open set is sealed when so old; default 1 h */
-	uint64_t hedge_ms;           /* a member is slow; default 2 s */
-	uint64_t read_hedge_ms;      /* a reader asks elsewhere, too; default 500 ms */
+	/*
+	 * A member is slow when it needs a few times what the best of them needs of late: at the
+	 * least the floor (default 50 ms), at the most so long (default 2 s; for reads 500 ms).
+	 */
+	uint64_t hedge_floor_ms, hedge_ms, read_hedge_ms;
 	/* No background work but what blobs_settle() does: for tools and tests. */
 	bool passive;
 };

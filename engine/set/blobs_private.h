@@ -5,7 +5,7 @@
  *   open_set.c   one set that is being written: 1+m copies, acknowledging
  *   writer.c     the foreground writer: which set, which column, hedging
  *   upload.c     blob_upload_*: cutting into pieces, references
- *   ask.c        calls that are waited for, with and without a deadline
+ *   ask.c        calls that are waited for, but not for ever
  *   reader.c     blob_read: one pread, mirrors, decoding
  *   finish.c     what seals a set, or gives it up
  *   catch_up.c   evens out the copies of a set that a crash left uneven
@@ -20,24 +20,18 @@
 #include "engine/directory/store.h"
 #include "engine/set/blobs.h"
 #include "engine/set/call.h"
+#include "engine/set/health.h"
 #include "engine/set/member.h"
-
-#define SUSPECT_MAX 16u
 
 struct put;
 struct open_set;
-
-/* A volume that failed or was slow a short while ago: no new sets there. */
-struct suspect {
-	struct id128 volume;
-	uint64_t until_ms;
-};
+union question;
 
 struct writer {
 	struct open_set *current, *spare;
 	struct put *waiting_first, *waiting_last; /* no set to go to yet */
-	struct suspect suspects[SUSPECT_MAX];
-	struct env_timer timer; /* hedging, and sealing what is old */
+	struct env_timer timer; /* hedging, resuming, and sealing what is old */
+	uint64_t fires_ms;      /* when it is armed */
 	bool opening;           /* a task is at it */
 };
 
@@ -51,6 +45,8 @@ struct blobs {
 	size_t member_count;
 	struct id128 incarnation;
 	struct writer writer;
+	struct health health;
+	union question *questions; /* that are not answered; ask.c */
 	struct blob_upload *uploads; /* oldest first */
 	uint64_t next_number;
 	bool closing;
@@ -62,6 +58,7 @@ struct blobs {
 	enum err unfinished_err;
 	struct cond recovered;
 	uint64_t read_count, seals, evacuations, degraded_reads, mirror_reads, records_lost;
+	uint64_t hedged_reads;
 	uint64_t bytes_stored;
 };
 
@@ -90,9 +87,12 @@ struct open_set {
 	struct put *first[PROFILE_MEMBER_MAX], *last[PROFILE_MEMBER_MAX]; /* unacknowledged */
 	unsigned in_flight; /* append calls */
 	uint64_t opened_ms;
+	uint64_t left_ms; /* when it was paused, closed or broken */
+	uint32_t slow;    /* paused because of these members */
 	struct cond changed;
 	struct open_set *next; /* in blobs->open_sets */
 	bool finishing;        /* somebody finishes it, and will free it */
+	bool abandoned;        /* is finished; goes with the last answer to its appends */
 };
 
 /*
@@ -105,13 +105,20 @@ WAITS MUST_USE enum err open_set_create(struct blobs *blobs, const uint64_t *pre
 					uint64_t content, struct open_set **out);
 /* When nothing is in flight. */
 void open_set_destroy(struct open_set **set);
+/* The same, or, when appends to a disk that hangs are in flight, once they are answered. */
+void open_set_abandon(struct open_set **set);
+/* The first of blobs->open_sets, when the store is closed: it goes with its last answer. */
+void open_set_leave(struct open_set *set);
+/* Appends are in flight to a disk that hangs: their answers are not worth waiting for. */
+bool open_set_is_stuck(const struct open_set *set);
 bool open_set_takes(const struct open_set *set, const struct put *put);
 /* The column that it goes to, given that open_set_takes(). */
 uint8_t open_set_column(const struct open_set *set, const struct put *put);
 /* Sends it to 1+m members; done comes later, from the loop. ERR_NOMEM: not taken. */
 MUST_USE enum err open_set_put(struct open_set *set, uint8_t column, struct put *put);
-/* A member is slow: gives back what is not acknowledged; the set takes nothing more. */
-void open_set_pause(struct open_set *set);
+/* Members are slow: gives back what is not acknowledged; the set takes nothing until resumed. */
+void open_set_pause(struct open_set *set, uint32_t slow);
+void open_set_resume(struct open_set *set);
 void open_set_close(struct open_set *set);
 /* When the oldest unacknowledged record was posted; UINT64_MAX: there is none. */
 uint64_t open_set_oldest_ms(const struct open_set *set);
@@ -130,11 +137,13 @@ void writer_put(struct blobs *blobs, struct put *put);
 /* Takes back what waits for a set. */
 void writer_cancel(struct blobs *blobs, struct put *put);
 void writer_stop(struct blobs *blobs);
+/* A set that was paused has had its last answer. */
+void writer_set_drained(struct blobs *blobs);
+/* The members that have not synced what the others have. */
+uint32_t writer_slow_members(const struct open_set *set);
 /* The set has lost a member. */
 void writer_set_broken(struct blobs *blobs, struct open_set *set);
-void writer_suspect(struct blobs *blobs, struct id128 volume, uint64_t duration_ms);
-bool writer_is_suspect(const struct blobs *blobs, struct id128 volume);
-/* Closes the current and the spare set, for recovery.c to finish. */
+/* Closes the current, the spare and the paused sets, for recovery.c to finish. */
 void writer_retire(struct blobs *blobs);
 bool writer_uses(const struct blobs *blobs, const struct open_set *set);
 /* Of the next set. {0, 0}: none possible. */
@@ -144,23 +153,33 @@ MUST_USE enum err writer_shortage(const struct blobs *blobs);
 
 /* ---- ask.c ---- */
 
-/* Starts `count` calls that lie `stride` apart, and waits for all of them, however long. */
-WAITS void ask_all(struct blobs *blobs, void *calls, size_t stride, size_t count);
-
 /*
- * One call on the heap that may be given up. Starts zeroed but for the call's own fields; embedded
- * first in what is allocated.
+ * Calls to members, with a way out: each lies on the heap, and is freed when it has been both
+ * released and answered, however late that is. One that is not answered within its patience makes
+ * its volume a hanging one, of which nothing more is asked until it answers.
+ *
+ * The call starts zeroed. `drop` (may be NULL) frees what is left in it in the end: what the answer
+ * carries, and references given with it that nobody took. NULL: out of memory.
  */
-struct question {
-	struct wire_call *call;
-	struct cond *asker;   /* NULL when given up */
-	bool answered;
-	void (*drop)(struct question *question); /* frees results and memory */
-};
-
-void question_post(struct blobs *blobs, struct question *question, struct cond *asker);
-/* Given up or answered and used: it frees itself, at once or when the answer comes. */
-void question_release(struct question *question);
+void *ask_create(size_t size, unsigned operation, struct id128 volume,
+		 void (*drop)(struct wire_call *call));
+void ask_post(struct blobs *blobs, void *call, uint64_t patience_ms, struct cond *asker);
+/* Posts all, and waits until they are answered or patience ends. None may be NULL. */
+WAITS void ask_all(struct blobs *blobs, void *const *calls, size_t count, uint64_t patience_ms);
+/* Posts one and waits for it; ask_err(). */
+WAITS MUST_USE enum err ask(struct blobs *blobs, void *call, uint64_t patience_ms);
+/* The answer's; ERR_UNAVAILABLE while there is none, ERR_CANCELED in a canceled task. */
+enum err ask_err(const void *call);
+bool ask_is_answered(const void *call);
+/* Done with it, answered or not. NULL does nothing. */
+void ask_release(void *call);
+bool ask_is_hanging(const struct blobs *blobs, struct id128 volume);
+/* What is still under way tells nobody any more. */
+void ask_forget_all(struct blobs *blobs);
+/* For what takes a few accesses to the disk. */
+uint64_t ask_patience_ms(const struct blobs *blobs);
+/* For what reads or writes so many bytes. */
+uint64_t ask_patience_for_ms(const struct blobs *blobs, uint64_t size);
 
 /* ---- finish.c ---- */
 

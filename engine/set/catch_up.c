@@ -9,100 +9,131 @@
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
 
+static void drop_read(struct wire_call *call)
+{
+	shared_release(&((struct set_read_call *)call)->record);
+}
+
 enum err fetch_record(struct finish *finish, unsigned member, const struct column_entry *entry,
 		      struct shared **out)
 {
-	struct set_read_call call = {
-		.wire = {.operation = SET_READ, .volume = finish->volumes[member]},
-		.set = finish->set,
-		.id = entry->id,
-		.piece = entry->piece,
-		.from_mirror = true};
+	struct set_read_call *call =
+		ask_create(sizeof(*call), SET_READ, finish->volumes[member], drop_read);
 	struct record record;
-	enum err err = wire_wait(finish->blobs->wire, &call.wire);
+	enum err err;
 
-	if (err == ERR_OK && call.record == NULL)
+	if (call == NULL)
+		return ERR_NOMEM;
+	call->set = finish->set;
+	call->id = entry->id;
+	call->piece = entry->piece;
+	call->from_mirror = true;
+	err = ask(finish->blobs, call, ask_patience_ms(finish->blobs));
+	if (err == ERR_OK && call->record == NULL)
 		err = ERR_NOTFOUND;
 	if (err == ERR_OK)
-		err = reader_check(shared_bytes(call.record), finish->set, entry->id, entry->piece,
+		err = reader_check(shared_bytes(call->record), finish->set, entry->id, entry->piece,
 				   &record);
 	if (err == ERR_OK && (record.offset != entry->offset || record.column != entry->column))
 		err = ERR_CORRUPT;
-	if (err == ERR_OK)
-		*out = call.record;
+	if (err == ERR_OK) {
+		*out = call->record;
+		call->record = NULL;
+	}
+	ask_release(call);
+	return err;
+}
+
+static void drop_list(struct wire_call *call)
+{
+	shared_release(&((struct set_list_call *)call)->entries);
+}
+
+static enum err decode_list(const struct set_list_call *call, struct column_entry **out)
+{
+	struct column_entry *entries = memory_array(call->count, sizeof(*entries));
+	struct cursor cursor = cursor_make(shared_bytes(call->entries));
+	enum err err;
+
+	if (entries == NULL)
+		return ERR_NOMEM;
+	for (uint32_t i = 0; i < call->count; i++)
+		column_entry_get(&cursor, &entries[i]);
+	err = cursor_end(&cursor);
+	if (err != ERR_OK)
+		memory_free(entries);
 	else
-		shared_release(&call.record);
+		*out = entries;
 	return err;
 }
 
 enum err fetch_list(struct finish *finish, unsigned member, struct column_entry **out,
 		    uint32_t *count)
 {
-	struct set_list_call call = {
-		.wire = {.operation = SET_LIST, .volume = finish->volumes[member]},
-		.set = finish->set};
-	struct column_entry *entries;
-	struct cursor cursor;
-	enum err err = wire_wait(finish->blobs->wire, &call.wire);
+	struct set_list_call *call =
+		ask_create(sizeof(*call), SET_LIST, finish->volumes[member], drop_list);
+	enum err err;
 
-	if (err != ERR_OK)
-		return err;
-	entries = memory_array(call.count, sizeof(*entries));
-	if (entries == NULL) {
-		shared_release(&call.entries);
+	if (call == NULL)
 		return ERR_NOMEM;
-	}
-	cursor = cursor_make(shared_bytes(call.entries));
-	for (uint32_t i = 0; i < call.count; i++)
-		column_entry_get(&cursor, &entries[i]);
-	err = cursor_end(&cursor);
-	shared_release(&call.entries);
-	if (err != ERR_OK) {
-		memory_free(entries);
-		return err;
-	}
-	*out = entries;
-	*count = call.count;
-	return ERR_OK;
+	call->set = finish->set;
+	err = ask(finish->blobs, call, ask_patience_ms(finish->blobs));
+	if (err == ERR_OK)
+		err = decode_list(call, out);
+	*count = err == ERR_OK ? call->count : 0;
+	ask_release(call);
+	return err;
+}
+
+static WAITS enum err drop_tail(struct finish *finish, unsigned member)
+{
+	struct set_simple_call *call =
+		ask_create(sizeof(*call), SET_TRUNCATE, finish->volumes[member], NULL);
+	enum err err;
+
+	if (call == NULL)
+		return ERR_NOMEM;
+	call->set = finish->set;
+	call->uuid = finish->uuid;
+	err = ask(finish->blobs, call, ask_patience_ms(finish->blobs));
+	ask_release(call);
+	if (err == ERR_OK)
+		env_log(finish->blobs->env, "event=tail-dropped set=%016llx member=%u",
+			(unsigned long long)finish->set, member);
+	return err;
 }
 
 static WAITS enum err drop_tails(struct finish *finish)
 {
-	for (unsigned i = 0; i < profile_members(finish->profile); i++) {
-		struct set_simple_call call = {
-			.wire = {.operation = SET_TRUNCATE, .volume = finish->volumes[i]},
-			.set = finish->set,
-			.uuid = finish->uuid};
-		enum err err;
+	enum err err = ERR_OK;
 
-		if (!finish->answers[i].torn)
-			continue;
-		err = wire_wait(finish->blobs->wire, &call.wire);
-		if (err != ERR_OK)
-			return err;
-		env_log(finish->blobs->env, "event=tail-dropped set=%016llx member=%u",
-			(unsigned long long)finish->set, i);
-	}
-	return ERR_OK;
+	for (unsigned i = 0; err == ERR_OK && i < profile_members(finish->profile); i++)
+		if (finish->answers[i].torn)
+			err = drop_tail(finish, i);
+	return err;
+}
+
+/* Nobody served it, so nobody took it. */
+static void drop_append(struct wire_call *call)
+{
+	shared_release(&((struct set_append_call *)call)->record);
 }
 
 /* One at a time: what a record says of durability must be true of the member that takes it. */
 static WAITS enum err give_record(struct finish *finish, unsigned member, struct shared *record)
 {
-	struct set_append_call *call = memory_allocate(sizeof(*call));
+	struct set_append_call *call =
+		ask_create(sizeof(*call), SET_APPEND, finish->volumes[member], drop_append);
 	enum err err;
 
 	if (call == NULL) {
 		shared_release(&record);
 		return ERR_NOMEM;
 	}
-	call->wire.operation = SET_APPEND;
-	call->wire.volume = finish->volumes[member];
 	call->set = finish->set;
 	call->record = record;
-	err = wire_wait(finish->blobs->wire, &call->wire);
-	shared_release(&call->record);
-	memory_free(call);
+	err = ask(finish->blobs, call, ask_patience_ms(finish->blobs));
+	ask_release(call);
 	return err;
 }
 

@@ -205,12 +205,38 @@ static void copied(struct put *put, enum err err)
 	cond_broadcast(&evacuation->changed);
 }
 
-/* Not cut short while anything is under way: the copies point back here. */
+/* Takes back what the members of the new set do not answer. */
+static void give_up_target(struct evacuation *evacuation)
+{
+	struct blobs *blobs = evacuation->finish->blobs;
+	struct open_set *target = evacuation->target;
+	uint32_t slow = writer_slow_members(target);
+
+	for (unsigned i = 0; i < profile_members(target->header.profile); i++)
+		if ((slow >> i & 1) != 0)
+			health_suspect(&blobs->health, target->header.members[i]);
+	open_set_pause(target, slow);
+	/* Paused gives back; closed, nobody resumes it. */
+	open_set_close(target);
+}
+
+/*
+ * Not cut short while anything is under way: the copies point back here. What a disk that hangs has
+ * got is taken back.
+ */
 static WAITS void drain(struct evacuation *evacuation, uint64_t left)
 {
-	while (evacuation->in_flight > left)
-		if (cond_wait(&evacuation->changed, TASK_FOREVER) != ERR_OK)
+	struct blobs *blobs = evacuation->finish->blobs;
+	uint64_t deadline_ms = env_now_ms(blobs->env) + ask_patience_for_ms(blobs, COPY_WINDOW);
+
+	while (evacuation->in_flight > left) {
+		enum err err = cond_wait(&evacuation->changed, deadline_ms);
+
+		if (err == ERR_TIMEOUT)
+			give_up_target(evacuation);
+		else if (err != ERR_OK)
 			task_yield();
+	}
 }
 
 static WAITS enum err open_target(struct evacuation *evacuation)
@@ -408,15 +434,6 @@ static WAITS enum err publish_successor(struct evacuation *evacuation)
 	return err;
 }
 
-/* Calls still under way to a slow member hold on to the set. */
-static WAITS void release_target(struct evacuation *evacuation)
-{
-	while (evacuation->target->in_flight > 0)
-		if (cond_wait(&evacuation->target->changed, TASK_FOREVER) != ERR_OK)
-			task_yield();
-	open_set_destroy(&evacuation->target);
-}
-
 static WAITS enum err hand_over(struct evacuation *evacuation)
 {
 	enum err err = copy_all(evacuation);
@@ -427,7 +444,8 @@ static WAITS enum err hand_over(struct evacuation *evacuation)
 		err = seal_target(evacuation);
 	if (err == ERR_OK)
 		err = publish_successor(evacuation);
-	release_target(evacuation);
+	/* Calls still under way to a slow member hold on to the set. */
+	open_set_abandon(&evacuation->target);
 	return err;
 }
 

@@ -36,6 +36,28 @@ enum err finish_load(struct blobs *blobs, uint64_t set, struct finish *out)
 	return ERR_OK;
 }
 
+/* ---- asking all members ---- */
+
+static void release_all(void *const *calls, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		ask_release(calls[i]);
+}
+
+/* One call for each member. ERR_NOMEM: none. */
+static enum err create_all(const struct finish *finish, size_t size, unsigned operation,
+			   void (*drop)(struct wire_call *call), void **calls)
+{
+	for (unsigned i = 0; i < profile_members(finish->profile); i++) {
+		calls[i] = ask_create(size, operation, finish->volumes[i], drop);
+		if (calls[i] == NULL) {
+			release_all(calls, i);
+			return ERR_NOMEM;
+		}
+	}
+	return ERR_OK;
+}
+
 /* Never to answer again for this set, as opposed to silent. */
 static bool is_absent(const struct finish *finish, unsigned member, enum err answer)
 {
@@ -46,7 +68,7 @@ static bool is_absent(const struct finish *finish, unsigned member, enum err ans
 
 static void take_answer(struct finish *finish, unsigned member, const struct set_ask_call *call)
 {
-	enum err err = call->wire.err;
+	enum err err = ask_err(call);
 	bool absent = is_absent(finish, member, err);
 
 	finish->answers[member] = (struct set_answer){0};
@@ -64,38 +86,38 @@ static void take_answer(struct finish *finish, unsigned member, const struct set
 enum err finish_ask(struct finish *finish, enum set_operation operation)
 {
 	unsigned count = profile_members(finish->profile);
-	struct set_ask_call *calls = memory_array(count, sizeof(*calls));
+	void *calls[PROFILE_MEMBER_MAX];
+	enum err err = create_all(finish, sizeof(struct set_ask_call), operation, NULL, calls);
 
-	if (calls == NULL)
-		return ERR_NOMEM;
+	if (err != ERR_OK)
+		return err;
 	for (unsigned i = 0; i < count; i++) {
-		calls[i].wire.operation = (uint16_t)operation;
-		calls[i].wire.volume = finish->volumes[i];
-		calls[i].set = finish->set;
-		calls[i].uuid = finish->uuid;
+		struct set_ask_call *call = calls[i];
+
+		call->set = finish->set;
+		call->uuid = finish->uuid;
 	}
-	ask_all(finish->blobs, calls, sizeof(*calls), count);
+	ask_all(finish->blobs, calls, count, ask_patience_ms(finish->blobs));
 	finish->answered = finish->absent = 0;
 	finish->silent = 0;
 	for (unsigned i = 0; i < count; i++)
-		take_answer(finish, i, &calls[i]);
-	memory_free(calls);
+		take_answer(finish, i, calls[i]);
+	release_all(calls, count);
 	return task_canceled() ? ERR_CANCELED : ERR_OK;
 }
 
 bool finish_answers(struct finish *finish, unsigned member)
 {
-	struct set_ask_call *call = memory_allocate(sizeof(*call));
+	struct set_ask_call *call =
+		ask_create(sizeof(*call), SET_ASK, finish->volumes[member], NULL);
 	enum err err;
 
 	if (call == NULL)
 		return false;
-	call->wire.operation = SET_ASK;
-	call->wire.volume = finish->volumes[member];
 	call->set = finish->set;
 	call->uuid = finish->uuid;
-	err = wire_wait(finish->blobs->wire, &call->wire);
-	memory_free(call);
+	err = ask(finish->blobs, call, ask_patience_ms(finish->blobs));
+	ask_release(call);
 	return err == ERR_OK;
 }
 
@@ -106,49 +128,71 @@ bool finish_all_known(const struct finish *finish)
 
 /* ---- sealing ---- */
 
+/* What is read back, written, or both, for a set of this shape. */
+static uint64_t volume_of_work(const struct set_descriptor *descriptor)
+{
+	uint64_t size = set_descriptor_longest(descriptor);
+
+	return size * (descriptor->profile.k + 2u);
+}
+
 static WAITS enum err collect_votes(struct finish *finish, const struct set_descriptor *descriptor,
 				    struct set_ballot *ballot)
 {
 	unsigned count = profile_members(finish->profile);
-	struct set_vote_call *calls = memory_array(count, sizeof(*calls));
-	enum err err = ERR_OK;
+	void *calls[PROFILE_MEMBER_MAX];
+	enum err err = create_all(finish, sizeof(struct set_vote_call), SET_VOTE, NULL, calls);
 
-	if (calls == NULL)
-		return ERR_NOMEM;
+	if (err != ERR_OK)
+		return err;
 	set_ballot_start(ballot, finish->set, finish->uuid, descriptor);
 	for (unsigned i = 0; i < count; i++) {
-		calls[i].wire.operation = SET_VOTE;
-		calls[i].wire.volume = finish->volumes[i];
-		calls[i].set = finish->set;
-		calls[i].uuid = finish->uuid;
-		calls[i].descriptor = *descriptor;
+		struct set_vote_call *call = calls[i];
+
+		call->set = finish->set;
+		call->uuid = finish->uuid;
+		call->descriptor = *descriptor;
 	}
-	ask_all(finish->blobs, calls, sizeof(*calls), count);
+	ask_all(finish->blobs, calls, count,
+		ask_patience_for_ms(finish->blobs, volume_of_work(descriptor)));
 	for (unsigned i = 0; err == ERR_OK && i < count; i++) {
-		err = calls[i].wire.err;
+		const struct set_vote_call *call = calls[i];
+
+		err = ask_err(call);
 		if (err == ERR_OK)
-			err = set_ballot_add(ballot, (uint8_t)i, &calls[i].vote);
+			err = set_ballot_add(ballot, (uint8_t)i, &call->vote);
 	}
-	memory_free(calls);
+	release_all(calls, count);
 	if (err == ERR_OK)
 		ASSERT(set_ballot_unanimous(ballot));
 	return err == ERR_OK || err == ERR_CANCELED || err == ERR_NOMEM ? err : ERR_STALE;
 }
 
-/* From the first of the members in `wanted` that gives it. */
-static WAITS enum err fetch_index(struct finish *finish, bool sealed, struct set_index_call *call)
+static void drop_index(struct wire_call *call)
+{
+	shared_release(&((struct set_index_call *)call)->index);
+}
+
+/* From the first member that gives it: sealed ones, or parity members with their mirrors. */
+static WAITS enum err fetch_index(struct finish *finish, bool sealed, struct set_index_call **out)
 {
 	enum err err = ERR_UNAVAILABLE;
 
 	for (unsigned i = profile_members(finish->profile); i-- > 0;) {
+		struct set_index_call *call;
+
 		if (sealed ? !finish->answers[i].sealed : i < finish->profile.k)
 			continue;
-		*call = (struct set_index_call){
-			.wire = {.operation = SET_INDEX, .volume = finish->volumes[i]},
-			.set = finish->set};
-		err = wire_wait(finish->blobs->wire, &call->wire);
-		if (err == ERR_OK)
+		call = ask_create(sizeof(*call), SET_INDEX, finish->volumes[i], drop_index);
+		if (call == NULL)
+			return ERR_NOMEM;
+		call->set = finish->set;
+		err = ask(finish->blobs, call, ask_patience_ms(finish->blobs));
+		if (err == ERR_OK) {
+			*out = call;
 			return ERR_OK;
+		}
+		ask_release(call);
 	}
 	return err;
 }
@@ -173,70 +217,68 @@ static enum err publish_seal(struct finish *finish, struct hash128 seal, uint32_
 	return err;
 }
 
+/* Nobody served it, so nobody took it. */
+static void drop_certify(struct wire_call *call)
+{
+	shared_release(&((struct set_certify_call *)call)->index);
+}
+
 static WAITS enum err certify(struct finish *finish, const struct set_certificate *certificate,
-			      struct shared *index, uint32_t entries)
+			      const struct set_index_call *index)
 {
 	unsigned count = profile_members(finish->profile);
-	struct set_certify_call *calls = memory_array(count, sizeof(*calls));
-	uint32_t certified = 0;
+	uint64_t work = volume_of_work(&certificate->descriptor);
+	void *calls[PROFILE_MEMBER_MAX];
+	enum err err = create_all(finish, sizeof(struct set_certify_call), SET_CERTIFY,
+				  drop_certify, calls);
 
-	if (calls == NULL)
-		return ERR_NOMEM;
+	if (err != ERR_OK)
+		return err;
+	finish->certified = 0;
 	for (unsigned i = 0; i < count; i++) {
-		calls[i].wire.operation = SET_CERTIFY;
-		calls[i].wire.volume = finish->volumes[i];
-		calls[i].set = finish->set;
-		calls[i].certificate = *certificate;
-		calls[i].index = shared_reference(index);
-		calls[i].entries = entries;
+		struct set_certify_call *call = calls[i];
+
+		call->set = finish->set;
+		call->certificate = *certificate;
+		call->index = shared_reference(index->index);
+		call->entries = index->entries;
 	}
-	ask_all(finish->blobs, calls, sizeof(*calls), count);
-	for (unsigned i = 0; i < count; i++) {
-		if (calls[i].wire.err == ERR_OK)
-			certified |= 1u << i;
-		/* Nobody served it, so nobody took it. */
-		shared_release(&calls[i].index);
-	}
-	memory_free(calls);
-	finish->certified = certified;
-	if (certified == 0)
+	ask_all(finish->blobs, calls, count, ask_patience_for_ms(finish->blobs, work));
+	for (unsigned i = 0; i < count; i++)
+		if (ask_err(calls[i]) == ERR_OK)
+			finish->certified |= 1u << i;
+	release_all(calls, count);
+	if (finish->certified == 0)
 		return task_canceled() ? ERR_CANCELED : ERR_UNAVAILABLE;
 	finish->blobs->seals++;
-	return publish_seal(finish, certificate->seal, certified);
+	return publish_seal(finish, certificate->seal, finish->certified);
 }
 
 enum err finish_seal(struct finish *finish, const struct set_descriptor *descriptor)
 {
 	struct set_ballot *ballot = memory_allocate(sizeof(*ballot));
-	struct set_index_call *index = memory_allocate(sizeof(*index));
-	enum err err = ballot != NULL && index != NULL ? ERR_OK : ERR_NOMEM;
+	struct set_index_call *index = NULL;
+	enum err err = ballot != NULL ? ERR_OK : ERR_NOMEM;
 
 	if (err == ERR_OK)
 		err = collect_votes(finish, descriptor, ballot);
 	if (err == ERR_OK)
-		err = fetch_index(finish, false, index);
-	if (err == ERR_OK) {
-		err = certify(finish, &ballot->certificate, index->index, index->entries);
-		shared_release(&index->index);
-	}
+		err = fetch_index(finish, false, &index);
+	if (err == ERR_OK)
+		err = certify(finish, &ballot->certificate, index);
+	ask_release(index);
 	memory_free(ballot);
-	memory_free(index);
 	return err;
 }
 
 enum err finish_certify(struct finish *finish)
 {
-	struct set_index_call *index = memory_allocate(sizeof(*index));
-	enum err err;
+	struct set_index_call *index = NULL;
+	enum err err = fetch_index(finish, true, &index);
 
-	if (index == NULL)
-		return ERR_NOMEM;
-	err = fetch_index(finish, true, index);
-	if (err == ERR_OK) {
-		err = certify(finish, &index->certificate, index->index, index->entries);
-		shared_release(&index->index);
-	}
-	memory_free(index);
+	if (err == ERR_OK)
+		err = certify(finish, &index->certificate, index);
+	ask_release(index);
 	return err;
 }
 
@@ -245,25 +287,26 @@ enum err finish_certify(struct finish *finish)
 enum err finish_remove(struct finish *finish)
 {
 	unsigned count = profile_members(finish->profile);
-	struct set_simple_call *calls = memory_array(count, sizeof(*calls));
+	void *calls[PROFILE_MEMBER_MAX];
 	struct directory_record change = {.set = finish->set};
-	enum err err = ERR_OK;
+	enum err err = create_all(finish, sizeof(struct set_simple_call), SET_REMOVE, NULL, calls);
 
-	if (calls == NULL)
-		return ERR_NOMEM;
+	if (err != ERR_OK)
+		return err;
 	for (unsigned i = 0; i < count; i++) {
-		calls[i].wire.operation = SET_REMOVE;
+		struct set_simple_call *call = calls[i];
+
 		/* Nobody serves the volume without an id. */
-		calls[i].wire.volume = (finish->silent >> i & 1) == 0 ? finish->volumes[i]
-								       : ID128_ZERO;
-		calls[i].set = finish->set;
-		calls[i].uuid = finish->uuid;
+		if ((finish->silent >> i & 1) != 0)
+			call->wire.volume = ID128_ZERO;
+		call->set = finish->set;
+		call->uuid = finish->uuid;
 	}
-	ask_all(finish->blobs, calls, sizeof(*calls), count);
+	ask_all(finish->blobs, calls, count, ask_patience_ms(finish->blobs));
 	for (unsigned i = 0; err == ERR_OK && i < count; i++)
-		if (calls[i].wire.err == ERR_OK && !id128_is_zero(finish->tags[i]))
+		if (ask_err(calls[i]) == ERR_OK && !id128_is_zero(finish->tags[i]))
 			err = directory_remove_tag(&change, finish->tags[i]);
-	memory_free(calls);
+	release_all(calls, count);
 	if (err == ERR_OK && change.removed.count != 0)
 		err = directory_store_publish(finish->blobs->directory, &change);
 	directory_record_finish(&change);

@@ -54,32 +54,23 @@ enum err inheritance_add(struct inheritance *inheritance, const struct column_en
 
 /* ---- the index of one set ---- */
 
-enum err fetch_index_entries(struct blobs *blobs, struct id128 volume, uint64_t set,
-			     struct column_entry **out, uint32_t *count)
+static void drop_index(struct wire_call *call)
 {
-	struct set_index_call call = {.wire = {.operation = SET_INDEX, .volume = volume},
-				      .set = set};
-	enum err err = wire_wait(blobs->wire, &call.wire);
-	struct column_entry *entries;
-	size_t pages, total = 0;
+	shared_release(&((struct set_index_call *)call)->index);
+}
 
-	if (err != ERR_OK)
-		return err;
-	pages = call.index->size / COLUMN_INDEX_PAGE;
-	/* An unsealed mirror has an index, too, but nothing vouches for it. */
-	if ((call.certificate.seal.low | call.certificate.seal.high) == 0)
-		err = ERR_STALE;
-	entries = memory_array(pages * COLUMN_INDEX_PER_PAGE, sizeof(*entries));
-	if (err == ERR_OK && entries == NULL)
-		err = ERR_NOMEM;
+static enum err decode_index(const struct set_index_call *call, struct column_entry **out,
+			     uint32_t *count)
+{
+	size_t pages = call->index->size / COLUMN_INDEX_PAGE, total = 0, found;
+	struct column_entry *entries = memory_array(pages * COLUMN_INDEX_PER_PAGE, sizeof(*entries));
+	enum err err = entries != NULL ? ERR_OK : ERR_NOMEM;
+
 	for (size_t i = 0; err == ERR_OK && i < pages; i++) {
-		size_t found;
-
-		err = column_index_page_decode(call.index->data + i * COLUMN_INDEX_PAGE,
+		err = column_index_page_decode(call->index->data + i * COLUMN_INDEX_PAGE,
 					       entries + total, &found);
 		total += err == ERR_OK ? found : 0;
 	}
-	shared_release(&call.index);
 	if (err != ERR_OK) {
 		memory_free(entries);
 		return err;
@@ -87,6 +78,25 @@ enum err fetch_index_entries(struct blobs *blobs, struct id128 volume, uint64_t 
 	*out = entries;
 	*count = (uint32_t)total;
 	return ERR_OK;
+}
+
+enum err fetch_index_entries(struct blobs *blobs, struct id128 volume, uint64_t set,
+			     struct column_entry **out, uint32_t *count)
+{
+	struct set_index_call *call = ask_create(sizeof(*call), SET_INDEX, volume, drop_index);
+	enum err err;
+
+	if (call == NULL)
+		return ERR_NOMEM;
+	call->set = set;
+	err = ask(blobs, call, ask_patience_ms(blobs));
+	/* An unsealed mirror has an index, too, but nothing vouches for it. */
+	if (err == ERR_OK && (call->certificate.seal.low | call->certificate.seal.high) == 0)
+		err = ERR_STALE;
+	if (err == ERR_OK)
+		err = decode_index(call, out, count);
+	ask_release(call);
+	return err;
 }
 
 /* From the first of its columns that gives it. */

@@ -9,6 +9,7 @@
 struct transfer {
 	struct open_set *set;
 	unsigned pending;
+	uint64_t posted_us;
 	uint64_t end;
 	uint8_t column;
 	struct set_append_call calls[];
@@ -104,12 +105,14 @@ static void lose_member(struct open_set *set, unsigned member, enum err err)
 	struct id128 volume = set->header.members[member];
 	bool first = set->machine.lost == 0;
 
+	if (set->machine.state == SET_WRITER_OPEN)
+		set->left_ms = env_now_ms(set->blobs->env);
 	set_writer_lose(&set->machine, (uint8_t)member);
 	if (err != ERR_CANCELED && first)
 		env_log(set->blobs->env, "event=set-lost-member set=%016llx member=%u err=%s",
 			(unsigned long long)set->header.set, member, err_name(err));
 	if (err != ERR_CANCELED)
-		writer_suspect(set->blobs, volume, 10000);
+		health_suspect(&set->blobs->health, volume);
 	give_back_all(set, err == ERR_CANCELED ? ERR_CANCELED : ERR_STALE);
 	if (first)
 		writer_set_broken(set->blobs, set);
@@ -122,24 +125,58 @@ static unsigned member_of(const struct transfer *transfer, size_t copy)
 			 : transfer->set->header.profile.k + (unsigned)copy - 1;
 }
 
+static void release_transfer(struct transfer *transfer)
+{
+	if (--transfer->pending == 0)
+		memory_free(transfer);
+}
+
+/* The store was closed before this disk answered. */
+static void answered_nobody(struct transfer *transfer)
+{
+	struct open_set *set = transfer->set;
+
+	release_transfer(transfer);
+	if (set->in_flight == 0)
+		memory_free(set);
+}
+
+static void take_answer(struct transfer *transfer, unsigned member, enum err err)
+{
+	struct open_set *set = transfer->set;
+	struct blobs *blobs = set->blobs;
+
+	if (err == ERR_OK) {
+		health_took(&blobs->health, set->header.members[member], HEALTH_APPEND,
+			    env_now_us(blobs->env) - transfer->posted_us);
+		set_writer_synced(&set->machine, (uint8_t)member, transfer->column, transfer->end);
+		acknowledge(set, transfer->column);
+	} else {
+		lose_member(set, member, err);
+	}
+}
+
 static void answered(struct wire_call *wire)
 {
 	struct transfer *transfer = wire->context;
 	struct set_append_call *call = (struct set_append_call *)wire;
 	struct open_set *set = transfer->set;
-	unsigned member = member_of(transfer, (size_t)(call - transfer->calls));
 
 	set->in_flight--;
-	if (wire->err == ERR_OK) {
-		set_writer_synced(&set->machine, (uint8_t)member, transfer->column, transfer->end);
-		acknowledge(set, transfer->column);
-	} else {
-		lose_member(set, member, wire->err);
+	if (set->blobs == NULL) {
+		answered_nobody(transfer);
+		return;
 	}
-	if (--transfer->pending == 0)
-		memory_free(transfer);
+	take_answer(transfer, member_of(transfer, (size_t)(call - transfer->calls)), wire->err);
+	release_transfer(transfer);
 	cond_broadcast(&set->changed);
-	if (set->in_flight == 0 && set->machine.state != SET_WRITER_OPEN)
+	if (set->in_flight > 0 || set->machine.state == SET_WRITER_OPEN)
+		return;
+	if (set->abandoned)
+		open_set_destroy(&set);
+	else if (set->machine.state == SET_WRITER_PAUSED)
+		writer_set_drained(set->blobs);
+	else
 		recovery_kick(set->blobs);
 }
 
@@ -155,6 +192,7 @@ static struct transfer *make_transfer(struct open_set *set, uint8_t column, uint
 	transfer->column = column;
 	transfer->end = end;
 	transfer->pending = (unsigned)copies;
+	transfer->posted_us = env_now_us(set->blobs->env);
 	return transfer;
 }
 
@@ -228,15 +266,32 @@ enum err open_set_put(struct open_set *set, uint8_t column, struct put *put)
 	return ERR_OK;
 }
 
-void open_set_pause(struct open_set *set)
+void open_set_pause(struct open_set *set, uint32_t slow)
 {
 	set_writer_pause(&set->machine);
+	set->slow = slow;
+	set->left_ms = env_now_ms(set->blobs->env);
 	give_back_all(set, ERR_STALE);
+}
+
+void open_set_resume(struct open_set *set)
+{
+	ASSERT(set->in_flight == 0);
+	set_writer_resume(&set->machine);
+	set->slow = 0;
 }
 
 void open_set_close(struct open_set *set)
 {
+	if (set->machine.state == SET_WRITER_OPEN)
+		set->left_ms = env_now_ms(set->blobs->env);
 	set_writer_close(&set->machine);
+}
+
+bool open_set_is_stuck(const struct open_set *set)
+{
+	return set->in_flight > 0 && set->machine.state != SET_WRITER_OPEN &&
+	       env_now_ms(set->blobs->env) - set->left_ms >= ask_patience_ms(set->blobs);
 }
 
 uint64_t open_set_oldest_ms(const struct open_set *set)
@@ -270,7 +325,8 @@ enum err open_set_usable_layout(const struct blobs *blobs, bool without_suspects
 	for (size_t i = 0; err == ERR_OK && i < layout->volume_count; i++) {
 		struct layout_volume volume = layout->volumes[i];
 
-		if (volume.full || (without_suspects && writer_is_suspect(blobs, volume.volume)))
+		if (volume.full || ask_is_hanging(blobs, volume.volume) ||
+		    (without_suspects && health_is_suspect(&blobs->health, volume.volume)))
 			volume.failed = true;
 		err = layout_put(out, &volume);
 	}
@@ -328,33 +384,46 @@ static uint64_t share_of(const struct column_header *header, uint64_t content)
 					     : content / header->profile.k;
 }
 
+/* ERR_NOMEM: not all; `calls` holds those that are. */
+static enum err make_creations(const struct open_set *set, const struct id128 *tags,
+			       uint64_t content, void **calls)
+{
+	for (uint8_t i = 0; i < profile_members(set->header.profile); i++) {
+		struct set_create_call *call =
+			ask_create(sizeof(*call), SET_CREATE, set->header.members[i], NULL);
+
+		if (call == NULL)
+			return ERR_NOMEM;
+		call->header = header_of(set, tags, i);
+		call->content = share_of(&call->header, content);
+		calls[i] = call;
+	}
+	return ERR_OK;
+}
+
 static WAITS enum err create_columns(struct open_set *set, const struct id128 *tags,
 				     uint64_t content)
 {
 	unsigned count = profile_members(set->header.profile);
-	struct set_create_call *calls = memory_array(count, sizeof(*calls));
-	enum err err = ERR_OK;
+	void *calls[PROFILE_MEMBER_MAX] = {NULL};
+	enum err err = make_creations(set, tags, content, calls);
 
-	if (calls == NULL)
-		return ERR_NOMEM;
-	for (uint8_t i = 0; i < count; i++) {
-		calls[i].wire.operation = SET_CREATE;
-		calls[i].wire.volume = set->header.members[i];
-		calls[i].header = header_of(set, tags, i);
-		calls[i].content = share_of(&calls[i].header, content);
-	}
-	ask_all(set->blobs, calls, sizeof(*calls), count);
-	for (unsigned i = 0; i < count; i++) {
-		if (calls[i].wire.err == ERR_OK)
+	/* A few accesses: whoever waits with a message can have another set for the asking. */
+	if (err == ERR_OK)
+		ask_all(set->blobs, calls, count, set->blobs->options.hedge_ms);
+	for (unsigned i = 0; err != ERR_NOMEM && i < count; i++) {
+		enum err created = ask_err(calls[i]);
+
+		if (created == ERR_OK)
 			continue;
 		/* No room for so much is nothing against it: a message may still fit. */
-		if (calls[i].wire.err != ERR_CANCELED &&
-		    (calls[i].wire.err != ERR_NOSPACE || content == 0))
-			writer_suspect(set->blobs, set->header.members[i], 10000);
+		if (created != ERR_CANCELED && (created != ERR_NOSPACE || content == 0))
+			health_suspect(&set->blobs->health, set->header.members[i]);
 		if (err == ERR_OK || err == ERR_UNAVAILABLE)
-			err = calls[i].wire.err;
+			err = created;
 	}
-	memory_free(calls);
+	for (unsigned i = 0; i < count; i++)
+		ask_release(calls[i]);
 	return err;
 }
 
@@ -458,4 +527,23 @@ void open_set_destroy(struct open_set **set)
 	*link = (*set)->next;
 	memory_free(*set);
 	*set = NULL;
+}
+
+void open_set_abandon(struct open_set **set)
+{
+	if (*set != NULL && (*set)->in_flight > 0) {
+		(*set)->abandoned = true;
+		*set = NULL;
+	}
+	open_set_destroy(set);
+}
+
+void open_set_leave(struct open_set *set)
+{
+	unsigned in_flight = set->in_flight;
+
+	set->blobs->open_sets = set->next;
+	set->blobs = NULL;
+	if (in_flight == 0)
+		memory_free(set);
 }

@@ -18,6 +18,7 @@
 #include "engine/set/stripe.h"
 
 #define SUCCESSOR_DEPTH_MAX 16
+#define SLOW_PROBE_EVERY 16
 
 enum err reader_check(struct bytes whole, uint64_t set, struct id128 id, uint32_t piece,
 		      struct record *out)
@@ -46,6 +47,8 @@ struct lookup {
 	struct id128 volumes[PROFILE_MEMBER_MAX]; /* zero: nobody has this column */
 	uint32_t silent;  /* bit i: member i did not answer, or is gone */
 	uint32_t tried;   /* bit i: what member i has of it is no good, or it has nothing */
+	uint32_t late;    /* bit i: member i is silent because nobody waited for it any longer */
+	bool patient;     /* waits for those, too */
 	bool located, damaged;
 	struct column_entry entry;
 	struct shared *found;
@@ -53,29 +56,9 @@ struct lookup {
 
 /* ---- one question ---- */
 
-struct read_question {
-	struct question question;
-	struct set_read_call call;
-};
-
-static void drop_read(struct question *question)
+static void drop_read(struct wire_call *call)
 {
-	struct read_question *read = (struct read_question *)question;
-
-	shared_release(&read->call.record);
-	memory_free(read);
-}
-
-/* Waits for the answer until the deadline. ERR_TIMEOUT: given up, asked for nothing more. */
-static WAITS enum err await(struct question *question, struct cond *cond, uint64_t deadline_ms)
-{
-	while (!question->answered) {
-		enum err err = cond_wait(cond, deadline_ms);
-
-		if (err != ERR_OK && !question->answered)
-			return err;
-	}
-	return question->call->err;
+	shared_release(&((struct set_read_call *)call)->record);
 }
 
 /* Takes what a member sent, if it is what was asked for. */
@@ -103,6 +86,50 @@ static void note_entry(struct lookup *lookup, const struct column_entry *entry)
 	}
 }
 
+static struct set_read_call *make_read(const struct lookup *lookup, unsigned member,
+				       bool from_mirror)
+{
+	struct set_read_call *call =
+		ask_create(sizeof(*call), SET_READ, lookup->volumes[member], drop_read);
+
+	if (call == NULL)
+		return NULL;
+	call->set = lookup->set;
+	call->id = lookup->id;
+	call->piece = lookup->piece;
+	call->from_mirror = from_mirror;
+	return call;
+}
+
+/*
+ * Waits as long as it is worth it: a few times what the best volume needs, while the budget lasts,
+ * and the option's time otherwise; to the end when nothing else is left.
+ */
+static WAITS enum err await(struct lookup *lookup, unsigned member, struct set_read_call *call)
+{
+	struct blobs *blobs = lookup->blobs;
+	uint64_t now = env_now_ms(blobs->env), hard_ms = now + blobs->options.read_hedge_ms;
+	uint64_t hedge_ms = now + health_hedge_ms(&blobs->health, HEALTH_READ,
+						  blobs->options.read_hedge_ms);
+	struct cond cond = {0};
+
+	if (lookup->patient)
+		hedge_ms = hard_ms = now + ask_patience_ms(blobs);
+	ask_post(blobs, call, ask_patience_ms(blobs), &cond);
+	while (!ask_is_answered(call) && cond_wait(&cond, hedge_ms) == ERR_OK)
+		;
+	if (!ask_is_answered(call) && !task_canceled() && hedge_ms < hard_ms &&
+	    !latency_budget_spend(&blobs->health.budget))
+		while (!ask_is_answered(call) && cond_wait(&cond, hard_ms) == ERR_OK)
+			;
+	if (!ask_is_answered(call) && !task_canceled()) {
+		lookup->late |= 1u << member;
+		blobs->hedged_reads++;
+		health_slow(&blobs->health, call->wire.volume, HEALTH_READ);
+	}
+	return ask_err(call);
+}
+
 /*
  * ERR_OK: found, or at least located. ERR_NOTFOUND: that member does not know the piece. Else it
  * gives nothing now.
@@ -110,81 +137,59 @@ static void note_entry(struct lookup *lookup, const struct column_entry *entry)
 static WAITS enum err ask_member(struct lookup *lookup, unsigned member, bool from_mirror)
 {
 	struct blobs *blobs = lookup->blobs;
-	struct read_question *read;
-	struct cond cond = {0};
+	struct set_read_call *call;
 	enum err err;
 
 	if (id128_is_zero(lookup->volumes[member]) || (lookup->silent >> member & 1) != 0)
 		return ERR_UNAVAILABLE;
 	if (blobs_volume_is_gone(blobs, lookup->volumes[member]))
 		return ERR_NOTFOUND;
-	read = memory_allocate(sizeof(*read));
-	if (read == NULL)
+	call = make_read(lookup, member, from_mirror);
+	if (call == NULL)
 		return ERR_NOMEM;
-	read->question.call = &read->call.wire;
-	read->question.drop = drop_read;
-	read->call.wire.operation = SET_READ;
-	read->call.wire.volume = lookup->volumes[member];
-	read->call.set = lookup->set;
-	read->call.id = lookup->id;
-	read->call.piece = lookup->piece;
-	read->call.from_mirror = from_mirror;
-	question_post(blobs, &read->question, &cond);
-	err = await(&read->question, &cond,
-		    env_now_ms(blobs->env) + blobs->options.read_hedge_ms);
+	err = await(lookup, member, call);
 	if (err == ERR_OK) {
-		note_entry(lookup, &read->call.entry);
-		if (read->call.record != NULL)
-			err = take(lookup, &read->call.record);
+		note_entry(lookup, &call->entry);
+		if (call->record != NULL)
+			err = take(lookup, &call->record);
 	} else if (err != ERR_NOTFOUND && err != ERR_CORRUPT) {
 		lookup->silent |= 1u << member;
 	}
 	lookup->damaged |= err == ERR_CORRUPT;
 	if (err != ERR_OK)
 		lookup->tried |= 1u << member;
-	question_release(&read->question);
+	ask_release(call);
 	return err;
 }
 
 /* ---- decoding ---- */
 
-struct range_question {
-	struct question question;
-	struct set_range_call call;
-};
-
-static void drop_range(struct question *question)
+static void drop_range(struct wire_call *call)
 {
-	struct range_question *range = (struct range_question *)question;
-
-	shared_release(&range->call.bytes);
-	memory_free(range);
+	shared_release(&((struct set_range_call *)call)->bytes);
 }
 
 struct degraded {
 	struct lookup *lookup;
 	struct cond cond;
-	struct range_question *ranges[PROFILE_MEMBER_MAX]; /* by member */
+	struct set_range_call *ranges[PROFILE_MEMBER_MAX]; /* by member */
 };
 
-static struct range_question *ask_range(struct degraded *degraded, unsigned member,
+static struct set_range_call *ask_range(struct degraded *degraded, unsigned member,
 					struct hash128 seal)
 {
 	const struct lookup *lookup = degraded->lookup;
-	struct range_question *range = memory_allocate(sizeof(*range));
+	struct set_range_call *call =
+		ask_create(sizeof(*call), SET_RANGE, lookup->volumes[member], drop_range);
 
-	if (range == NULL)
+	if (call == NULL)
 		return NULL;
-	range->question.call = &range->call.wire;
-	range->question.drop = drop_range;
-	range->call.wire.operation = SET_RANGE;
-	range->call.wire.volume = lookup->volumes[member];
-	range->call.set = lookup->set;
-	range->call.seal = seal;
-	range->call.offset = lookup->entry.offset;
-	range->call.size = (uint32_t)record_size(lookup->entry.payload_size);
-	question_post(lookup->blobs, &range->question, &degraded->cond);
-	return range;
+	call->set = lookup->set;
+	call->seal = seal;
+	call->offset = lookup->entry.offset;
+	call->size = (uint32_t)record_size(lookup->entry.payload_size);
+	ask_post(lookup->blobs, call, ask_patience_ms(lookup->blobs), &degraded->cond);
+	return call;
 }
 
 /* The members that sent their range so far, in order. */
@@ -194,12 +199,12 @@ static size_t arrived(const struct degraded *degraded, uint8_t *members, bool *p
 
 	*pending = false;
 	for (uint8_t i = 0; i < PROFILE_MEMBER_MAX; i++) {
-		const struct range_question *range = degraded->ranges[i];
+		const struct set_range_call *range = degraded->ranges[i];
 
 		if (range == NULL)
 			continue;
-		*pending |= !range->question.answered;
-		if (range->question.answered && range->call.wire.err == ERR_OK)
+		*pending |= !ask_is_answered(range);
+		if (ask_is_answered(range) && ask_err(range) == ERR_OK)
 			members[count++] = i;
 	}
 	return count;
@@ -216,7 +221,7 @@ static enum err decode_from(struct degraded *degraded, const uint8_t *from)
 	if (record == NULL)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < lookup->profile.k; i++)
-		source[i] = degraded->ranges[from[i]]->call.bytes->data;
+		source[i] = degraded->ranges[from[i]]->bytes->data;
 	err = stripe_decode(lookup->profile, lookup->entry.column, from, source, record->size,
 			    record->data);
 	if (err == ERR_OK)
@@ -259,7 +264,7 @@ static enum err decode_any(struct degraded *degraded, const uint8_t *members, si
 static WAITS enum err gather(struct degraded *degraded)
 {
 	const struct lookup *lookup = degraded->lookup;
-	uint64_t deadline_ms = env_now_ms(lookup->blobs->env) + 4 * lookup->blobs->options.hedge_ms;
+	uint64_t deadline_ms = env_now_ms(lookup->blobs->env) + ask_patience_ms(lookup->blobs);
 	uint8_t members[PROFILE_MEMBER_MAX];
 	bool pending;
 
@@ -277,33 +282,38 @@ static WAITS enum err gather(struct degraded *degraded)
 	}
 }
 
+static WAITS enum err ask_seal(const struct lookup *lookup, unsigned member, struct hash128 *out)
+{
+	struct set_ask_call *call =
+		ask_create(sizeof(*call), SET_ASK, lookup->volumes[member], NULL);
+	const struct directory_record *record =
+		directory_store_get(lookup->blobs->directory, lookup->set);
+	enum err err;
+
+	if (call == NULL)
+		return ERR_NOMEM;
+	call->set = lookup->set;
+	call->uuid = record != NULL ? record->birth.uuid : ID128_ZERO;
+	err = ask(lookup->blobs, call, ask_patience_ms(lookup->blobs));
+	if (err == ERR_OK && !call->answer.sealed)
+		err = ERR_STALE;
+	if (err == ERR_OK)
+		*out = call->answer.certificate.seal;
+	ask_release(call);
+	return err;
+}
+
 /* The seal under which its columns may be combined. */
 static WAITS enum err find_seal(struct lookup *lookup, struct hash128 *out)
 {
 	enum err err = ERR_UNAVAILABLE;
 
 	for (unsigned i = 0; i < profile_members(lookup->profile); i++) {
-		struct set_ask_call *call;
-		const struct directory_record *record =
-			directory_store_get(lookup->blobs->directory, lookup->set);
-
 		if (id128_is_zero(lookup->volumes[i]) || (lookup->silent >> i & 1) != 0)
 			continue;
-		call = memory_allocate(sizeof(*call));
-		if (call == NULL)
-			return ERR_NOMEM;
-		call->wire.operation = SET_ASK;
-		call->wire.volume = lookup->volumes[i];
-		call->set = lookup->set;
-		call->uuid = record != NULL ? record->birth.uuid : ID128_ZERO;
-		err = wire_wait(lookup->blobs->wire, &call->wire);
-		if (err == ERR_OK && !call->answer.sealed)
-			err = ERR_STALE;
-		if (err == ERR_OK)
-			*out = call->answer.certificate.seal;
-		memory_free(call);
-		if (err == ERR_OK)
-			return ERR_OK;
+		err = ask_seal(lookup, i, out);
+		if (err == ERR_OK || err == ERR_NOMEM)
+			return err;
 	}
 	return err;
 }
@@ -321,8 +331,7 @@ static WAITS enum err decode(struct lookup *lookup)
 			degraded.ranges[i] = ask_range(&degraded, i, seal);
 	err = gather(&degraded);
 	for (unsigned i = 0; i < PROFILE_MEMBER_MAX; i++)
-		if (degraded.ranges[i] != NULL)
-			question_release(&degraded.ranges[i]->question);
+		ask_release(degraded.ranges[i]);
 	if (err == ERR_OK)
 		lookup->blobs->degraded_reads++;
 	return err;
@@ -369,12 +378,10 @@ static bool load_set(struct lookup *lookup)
 }
 
 /* ERR_NOTFOUND: all its members answered, and none has it. */
-static WAITS enum err read_in_set(struct lookup *lookup)
+static WAITS enum err try_set(struct lookup *lookup)
 {
 	enum err err = ERR_NOTFOUND;
 
-	if (!load_set(lookup))
-		return ERR_NOTFOUND;
 	read_directly(lookup);
 	if (lookup->found == NULL && (lookup->silent != 0 || lookup->located || lookup->damaged))
 		read_mirrors(lookup);
@@ -387,6 +394,37 @@ static WAITS enum err read_in_set(struct lookup *lookup)
 	if (lookup->damaged)
 		return ERR_CORRUPT;
 	return lookup->silent != 0 && err == ERR_NOTFOUND ? ERR_UNAVAILABLE : err;
+}
+
+/* Slow volumes last: a flag may be old, so now and then one is asked first all the same. */
+static void put_off_slow(struct lookup *lookup)
+{
+	struct blobs *blobs = lookup->blobs;
+
+	if (blobs->read_count % SLOW_PROBE_EVERY == 0)
+		return;
+	for (unsigned i = 0; i < profile_members(lookup->profile); i++)
+		if (health_is_slow(&blobs->health, lookup->volumes[i]))
+			lookup->late |= 1u << i;
+	lookup->silent |= lookup->late;
+}
+
+static WAITS enum err read_in_set(struct lookup *lookup)
+{
+	enum err err;
+
+	if (!load_set(lookup))
+		return ERR_NOTFOUND;
+	put_off_slow(lookup);
+	err = try_set(lookup);
+	if (err == ERR_OK || lookup->late == 0 || err == ERR_CANCELED)
+		return err;
+	/* Nobody else has it: what was not waited for is waited for. */
+	lookup->silent &= ~lookup->late;
+	lookup->tried &= ~lookup->late;
+	lookup->late = 0;
+	lookup->patient = true;
+	return try_set(lookup);
 }
 
 enum err reader_fetch(struct blobs *blobs, uint64_t set, struct id128 id, uint32_t piece,
@@ -502,6 +540,7 @@ enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t off
 	if (offset > ref->size || size > ref->size - offset)
 		return ERR_INVALID;
 	blobs->read_count++;
+	latency_budget_earn(&blobs->health.budget);
 	end = offset + size;
 	while (err == ERR_OK && offset < end) {
 		uint32_t piece = (uint32_t)(offset / PIECE_SIZE);

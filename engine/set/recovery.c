@@ -77,8 +77,11 @@ static bool is_in_use(const struct blobs *blobs, uint64_t set)
 {
 	const struct open_set *open = find_open(blobs, set);
 
-	return open != NULL &&
-	       (writer_uses(blobs, open) || open->finishing || open->in_flight > 0);
+	if (open == NULL || open->abandoned)
+		return false;
+	return writer_uses(blobs, open) || open->finishing ||
+	       open->machine.state == SET_WRITER_PAUSED ||
+	       (open->in_flight > 0 && !open_set_is_stuck(open));
 }
 
 static enum err collect(const struct blobs *blobs, struct buf *out, bool *waiting)
@@ -94,7 +97,7 @@ static enum err collect(const struct blobs *blobs, struct buf *out, bool *waitin
 		open = find_open(blobs, record->set);
 		if (!is_in_use(blobs, record->set))
 			buf_put_u64(out, record->set);
-		else if (!writer_uses(blobs, open))
+		else if (!writer_uses(blobs, open) && open->machine.state != SET_WRITER_PAUSED)
 			*waiting = true;
 	}
 	return out->err;
@@ -109,11 +112,12 @@ static WAITS enum err finish_one(struct blobs *blobs, uint64_t set)
 
 	if (is_in_use(blobs, set))
 		return ERR_OK;
+	if (open != NULL && open->abandoned)
+		open = NULL;
 	if (open != NULL)
 		open->finishing = true;
 	err = finish_set(blobs, set);
-	if (open != NULL)
-		open_set_destroy(&open);
+	open_set_abandon(&open);
 	return err;
 }
 

@@ -6,39 +6,12 @@
 #include "engine/set/blobs_private.h"
 
 #define OPEN_ATTEMPTS 3
-#define SUSPECT_SLOW_MS 30000u
 #define HEDGE_STEPS 4u
+/* How often one looks whether a paused set may go on. */
+#define RESUME_MS 1000u
 
 static void kick_opener(struct blobs *blobs);
 static void arm(struct blobs *blobs);
-
-/* ---- suspects ---- */
-
-void writer_suspect(struct blobs *blobs, struct id128 volume, uint64_t duration_ms)
-{
-	struct suspect *oldest = &blobs->writer.suspects[0];
-
-	for (size_t i = 0; i < SUSPECT_MAX; i++) {
-		struct suspect *suspect = &blobs->writer.suspects[i];
-
-		if (id128_equal(suspect->volume, volume)) {
-			oldest = suspect;
-			break;
-		}
-		if (suspect->until_ms < oldest->until_ms)
-			oldest = suspect;
-	}
-	oldest->volume = volume;
-	oldest->until_ms = env_now_ms(blobs->env) + duration_ms;
-}
-
-bool writer_is_suspect(const struct blobs *blobs, struct id128 volume)
-{
-	for (size_t i = 0; i < SUSPECT_MAX; i++)
-		if (id128_equal(blobs->writer.suspects[i].volume, volume))
-			return blobs->writer.suspects[i].until_ms > env_now_ms(blobs->env);
-	return false;
-}
 
 struct profile writer_profile(const struct blobs *blobs)
 {
@@ -85,10 +58,18 @@ void writer_set_broken(struct blobs *blobs, struct open_set *set)
 	recovery_kick(blobs);
 }
 
+static bool is_paused(const struct open_set *set)
+{
+	return set->machine.state == SET_WRITER_PAUSED && !set->finishing && !set->abandoned;
+}
+
 void writer_retire(struct blobs *blobs)
 {
 	struct writer *writer = &blobs->writer;
 
+	for (struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
+		if (is_paused(set))
+			open_set_close(set);
 	while (writer->current != NULL) {
 		struct open_set *set = writer->current;
 
@@ -227,6 +208,51 @@ static void take_opened(struct blobs *blobs, struct open_set *set)
 		open_set_close(set);
 }
 
+/* ---- resuming ---- */
+
+/* Whether what it was paused for is over, as far as one can tell without trying. */
+static bool may_resume(const struct blobs *blobs, const struct open_set *set)
+{
+	if (!is_paused(set) || set->in_flight > 0)
+		return false;
+	for (unsigned i = 0; i < profile_members(set->header.profile); i++) {
+		struct id128 member = set->header.members[i];
+		const struct layout_volume *volume = layout_find(blobs->options.layout, member);
+
+		if (volume == NULL || volume->failed || volume->full ||
+		    health_is_suspect(&blobs->health, member) || ask_is_hanging(blobs, member))
+			return false;
+	}
+	return true;
+}
+
+static struct open_set *find_resumable(const struct blobs *blobs)
+{
+	for (struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
+		if (may_resume(blobs, set))
+			return set;
+	return NULL;
+}
+
+/* It goes first, before the one that stood in for it: so one learns soonest whether it can. */
+static void resume(struct blobs *blobs)
+{
+	struct writer *writer = &blobs->writer;
+	struct open_set *set = writer->spare == NULL ? find_resumable(blobs) : NULL;
+
+	if (set == NULL)
+		return;
+	env_log(blobs->env, "event=set-resumed set=%016llx", (unsigned long long)set->header.set);
+	open_set_resume(set);
+	writer->spare = writer->current;
+	writer->current = set;
+}
+
+void writer_set_drained(struct blobs *blobs)
+{
+	arm(blobs);
+}
+
 static void run_opener(void *argument)
 {
 	struct blobs *blobs = argument;
@@ -275,7 +301,7 @@ static void kick_opener(struct blobs *blobs)
 /* ---- time ---- */
 
 /* The members that have not synced what the others have. */
-static uint32_t slow_members(const struct open_set *set)
+uint32_t writer_slow_members(const struct open_set *set)
 {
 	const struct set_writer *machine = &set->machine;
 	uint32_t slow = 0;
@@ -313,55 +339,141 @@ static bool can_avoid(struct blobs *blobs, const struct open_set *set, uint32_t 
 	return possible;
 }
 
+/* At most one paused set a volume: what an earlier one holds is sealed or copied. */
+static void close_paused(struct blobs *blobs, struct id128 volume)
+{
+	for (struct open_set *set = blobs->open_sets; set != NULL; set = set->next) {
+		bool found = false;
+
+		for (unsigned i = 0; i < profile_members(set->header.profile); i++)
+			found |= (set->slow >> i & 1) != 0 &&
+				 id128_equal(set->header.members[i], volume);
+		if (!found || !is_paused(set))
+			continue;
+		open_set_close(set);
+		recovery_kick(blobs);
+	}
+}
+
+static bool has_member(const struct open_set *set, struct id128 volume)
+{
+	for (unsigned i = 0; i < profile_members(set->header.profile); i++)
+		if (id128_equal(set->header.members[i], volume))
+			return true;
+	return false;
+}
+
+/* The volume is slow: the sets of this writer keep off it for a while. */
+static void blame(struct blobs *blobs, struct id128 volume)
+{
+	struct open_set *spare = blobs->writer.spare;
+
+	health_slow(&blobs->health, volume, HEALTH_APPEND);
+	health_suspect(&blobs->health, volume);
+	close_paused(blobs, volume);
+	if (spare == NULL || !has_member(spare, volume))
+		return;
+	leave_set(blobs, spare);
+	open_set_close(spare);
+	recovery_kick(blobs);
+}
+
 static void hedge(struct blobs *blobs, struct open_set *set)
 {
-	uint32_t slow = slow_members(set);
+	uint32_t slow = writer_slow_members(set);
 
-	if (!can_avoid(blobs, set, slow))
-		return;
 	for (unsigned i = 0; i < profile_members(set->header.profile); i++)
 		if ((slow >> i & 1) != 0)
-			writer_suspect(blobs, set->header.members[i], SUSPECT_SLOW_MS);
+			blame(blobs, set->header.members[i]);
 	env_log(blobs->env, "event=set-paused set=%016llx slow=%x",
 		(unsigned long long)set->header.set, slow);
 	leave_set(blobs, set);
-	open_set_pause(set);
+	open_set_pause(set, slow);
+}
+
+static uint64_t hedge_after_ms(const struct blobs *blobs)
+{
+	return health_hedge_ms(&blobs->health, HEALTH_APPEND, blobs->options.hedge_ms);
+}
+
+/* Goes elsewhere when it can; from a disk that hangs also when it cannot, and so says no. */
+static bool hedge_current(struct blobs *blobs, uint64_t now)
+{
+	struct open_set *set = blobs->writer.current;
+	uint64_t oldest = set != NULL ? open_set_oldest_ms(set) : UINT64_MAX;
+
+	if (oldest == UINT64_MAX || now - oldest < hedge_after_ms(blobs))
+		return false;
+	if (now - oldest < ask_patience_ms(blobs) &&
+	    !can_avoid(blobs, set, writer_slow_members(set)))
+		return false;
+	hedge(blobs, set);
+	return true;
+}
+
+static void close_old(struct blobs *blobs, uint64_t now)
+{
+	struct open_set *set = blobs->writer.current;
+
+	if (set != NULL && !open_set_is_empty(set) && open_set_oldest_ms(set) == UINT64_MAX &&
+	    now - set->opened_ms >= blobs->options.idle_ms) {
+		leave_set(blobs, set);
+		open_set_close(set);
+		recovery_kick(blobs);
+	}
+	for (set = blobs->open_sets; set != NULL; set = set->next) {
+		if (!is_paused(set) || (now - set->opened_ms < blobs->options.idle_ms &&
+					!open_set_is_stuck(set)))
+			continue;
+		open_set_close(set);
+		recovery_kick(blobs);
+	}
 }
 
 static void tick(struct env_timer *timer)
 {
 	struct blobs *blobs = timer->context;
 	uint64_t now = env_now_ms(blobs->env);
-	struct open_set *set = blobs->writer.current;
-	uint64_t oldest;
 
-	if (blobs->closing || set == NULL)
+	if (blobs->closing)
 		return;
-	oldest = open_set_oldest_ms(set);
-	if (oldest != UINT64_MAX && now - oldest >= blobs->options.hedge_ms) {
-		hedge(blobs, set);
-	} else if (!open_set_is_empty(set) && now - set->opened_ms >= blobs->options.idle_ms) {
-		leave_set(blobs, set);
-		open_set_close(set);
-		recovery_kick(blobs);
-	}
+	if (!hedge_current(blobs, now))
+		close_old(blobs, now);
+	resume(blobs);
 	arm(blobs);
+}
+
+/* UINT64_MAX: nothing to look after. */
+static uint64_t next_tick_ms(const struct blobs *blobs, uint64_t now)
+{
+	const struct open_set *set = blobs->writer.current;
+	uint64_t at = UINT64_MAX;
+
+	if (set != NULL && open_set_oldest_ms(set) != UINT64_MAX)
+		at = now + hedge_after_ms(blobs) / HEDGE_STEPS + 1;
+	else if (set != NULL && !open_set_is_empty(set))
+		at = set->opened_ms + blobs->options.idle_ms;
+	for (set = blobs->open_sets; set != NULL; set = set->next)
+		if (is_paused(set) && at > now + RESUME_MS)
+			at = now + RESUME_MS;
+	return at;
 }
 
 static void arm(struct blobs *blobs)
 {
-	struct open_set *set = blobs->writer.current;
-	struct env_timer *timer = &blobs->writer.timer;
-	uint64_t now = env_now_ms(blobs->env), idle_at;
+	struct writer *writer = &blobs->writer;
+	uint64_t now = env_now_ms(blobs->env), at = next_tick_ms(blobs, now);
 
 	/* In an env that has stopped timers fire at once, and nothing is waited for any more. */
-	if (timer->armed || set == NULL || blobs->closing || blobs->env->stopped)
+	if (at == UINT64_MAX || blobs->closing || blobs->env->stopped)
 		return;
-	idle_at = set->opened_ms + blobs->options.idle_ms;
-	if (open_set_oldest_ms(set) != UINT64_MAX)
-		env_timer_start(blobs->env, timer, blobs->options.hedge_ms / HEDGE_STEPS + 1);
-	else if (!open_set_is_empty(set))
-		env_timer_start(blobs->env, timer, idle_at > now ? idle_at - now : 1);
+	if (writer->timer.armed) {
+		if (writer->fires_ms <= at)
+			return;
+		env_timer_stop(blobs->env, &writer->timer);
+	}
+	writer->fires_ms = at;
+	env_timer_start(blobs->env, &writer->timer, at > now ? at - now : 1);
 }
 
 /* ---- life ---- */
