@@ -478,6 +478,31 @@ static uint64_t accepted(const struct drain *drain)
 	return count;
 }
 
+/*
+ * What was met may have been drained by an operation that was met, too: this home's own, whose
+ * append had failed here and yet reached a replica.
+ */
+static void forget_drained(struct drain *drain)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < drain->count; i++) {
+		struct pending *pending = &drain->items[i];
+		const struct operation_drained *head =
+			account_state_drained(&drain->mailbox->state, pending->incarnation);
+
+		if (!head || pending->seq > head->seq) {
+			struct pending moved = *pending;
+
+			moved.number = kept;
+			drain->items[kept++] = moved;
+		} else {
+			buf_finish(&pending->signed_part);
+		}
+	}
+	drain->count = kept;
+}
+
 static WAITS enum err drain_batch(struct mailbox *mailbox, bool *more)
 {
 	struct drain drain = {.mailbox = mailbox};
@@ -490,6 +515,7 @@ static WAITS enum err drain_batch(struct mailbox *mailbox, bool *more)
 	err = read_deliveries(&drain, more);
 	if (!err && drain.met_operations)
 		err = mailbox_catch_up(mailbox);
+	forget_drained(&drain);
 	if (!err)
 		err = judge(&drain);
 	if (!err)
