@@ -49,6 +49,22 @@ static void view_is_stale(struct view *view, void *context)
 	stream_unpark(session->stream);
 }
 
+static void account_is_revoked(void *context)
+{
+	struct imap_session *session = context;
+
+	session->revoked = true;
+	if (session->parked)
+		stream_unpark(session->stream);
+}
+
+void imap_authenticated(struct imap_session *session)
+{
+	session->state = IMAP_AUTHENTICATED;
+	session->watch = (struct mailbox_watch){.revoked = account_is_revoked, .context = session};
+	mailbox_watch_start(session->mailbox, &session->watch);
+}
+
 /* Nothing to do until something happens: gives the buffers and, by returning, the stack back. */
 static void park(struct imap_session *session)
 {
@@ -72,8 +88,10 @@ static void park(struct imap_session *session)
 static void end(struct imap_session *session)
 {
 	imap_unselect(session);
-	if (session->mailbox != NULL)
+	if (session->mailbox != NULL) {
+		mailbox_watch_stop(session->mailbox, &session->watch);
 		mailbox_release(&session->mailbox);
+	}
 	buf_finish(&session->out);
 	stream_close(&session->stream);
 	session->server->sessions--;
@@ -85,6 +103,9 @@ static void say_goodbye(struct imap_session *session, enum err err)
 	switch ((unsigned)err) {
 	case ERR_TIMEOUT:
 		imap_untagged(session, "BYE Autologout; idle for too long");
+		break;
+	case ERR_DENIED:
+		imap_untagged(session, "BYE [UNAVAILABLE] The account was disabled");
 		break;
 	case ERR_CANCELED:
 		imap_untagged(session, "BYE Server is shutting down");
@@ -159,6 +180,8 @@ static enum err attend(struct imap_session *session)
 {
 	uint64_t now_ms = env_now_ms(session->server->env);
 
+	if (session->revoked)
+		return ERR_DENIED;
 	if (session->idling &&
 	    (session->pushed || (now_ms >= session->keepalive_due_ms &&
 				 now_ms < imap_deadline(session)))) {
@@ -187,7 +210,9 @@ static void run(void *argument)
 			park(session);
 			return;
 		}
-		err = session->idling ? end_idle(session) : serve_command(session);
+		err = session->revoked	? ERR_DENIED
+		      : session->idling ? end_idle(session)
+					: serve_command(session);
 		imap_flush(session, true);
 	}
 	if (!session->over)

@@ -55,6 +55,8 @@ struct imap_session {
 	enum imap_state state;
 	unsigned enabled;              /* enum imap_enabled */
 	struct mailbox *mailbox;       /* from authentication on */
+	struct mailbox_watch watch;    /* of the mailbox */
+	bool revoked;                  /* the account may not be used any more */
 	struct view *view;             /* while selected */
 	unsigned failed_logins;
 	unsigned bad_streak;           /* BAD replies one after another */
@@ -117,6 +119,9 @@ imap_handler imap_cmd_append, imap_cmd_authenticate, imap_cmd_capability, imap_c
 	imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_search, imap_cmd_select,
 	imap_cmd_starttls, imap_cmd_status, imap_cmd_store, imap_cmd_subscribe,
 	imap_cmd_unselect, imap_cmd_unsubscribe;
+
+/* session->mailbox was logged in to: the session ends when its account is disabled. */
+void imap_authenticated(struct imap_session *session);
 
 /* ---- output ---- */
 

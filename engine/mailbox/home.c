@@ -8,7 +8,8 @@
 #include "engine/base/memory.h"
 #include "engine/mailbox/array.h"
 
-#define CACHE_CHECK_MS 10000u
+/* How long a disabled account's sessions may go on. */
+#define CACHE_CHECK_MS 5000u
 #define KNOWN_PEERS_MAX 65536u
 #define LABEL_SECRET_HASH "aerostore home secret hash 1"
 #define LABEL_PEER_HASH "aerostore home peer hash 1"
@@ -186,6 +187,53 @@ static void drop_idle(struct home *home, uint64_t older_than_ms)
 	}
 }
 
+void mailbox_watch_start(struct mailbox *mailbox, struct mailbox_watch *watch)
+{
+	watch->next = mailbox->session_watches;
+	mailbox->session_watches = watch;
+}
+
+void mailbox_watch_stop(struct mailbox *mailbox, struct mailbox_watch *watch)
+{
+	struct mailbox_watch **link = &mailbox->session_watches;
+
+	while (*link && *link != watch)
+		link = &(*link)->next;
+	if (*link)
+		*link = watch->next;
+}
+
+static bool is_active(const struct mailbox *mailbox)
+{
+	const struct account_source *accounts = &mailbox->home->options.accounts;
+	const struct account_record *record =
+		accounts->find(accounts->context, bytes_string(mailbox->address));
+
+	return record && id128_equal(record->id, mailbox->account) &&
+	       record->status == ACCOUNT_ACTIVE;
+}
+
+/* No new session gets it, those that use it are told, and its keys go with the last of them. */
+static void revoke_inactive(struct home *home)
+{
+	struct mailbox *next;
+
+	for (struct mailbox *mailbox = home->mailboxes; mailbox; mailbox = next) {
+		next = mailbox->next;
+		if (mailbox->retired || !mailbox->ready || is_active(mailbox))
+			continue;
+		mailbox->retired = true;
+		while (mailbox->session_watches) {
+			struct mailbox_watch *watch = mailbox->session_watches;
+
+			mailbox->session_watches = watch->next;
+			watch->revoked(watch->context);
+		}
+		if (!mailbox->users)
+			mailbox_destroy(mailbox);
+	}
+}
+
 static void check_cache(struct env_timer *timer)
 {
 	struct home *home = timer->context;
@@ -193,6 +241,7 @@ static void check_cache(struct env_timer *timer)
 	/* In a stopped env timers fire at once. */
 	if (home->env->stopped)
 		return;
+	revoke_inactive(home);
 	drop_idle(home, home->options.cache_ms);
 	env_timer_start(home->env, &home->cache_timer, CACHE_CHECK_MS);
 }

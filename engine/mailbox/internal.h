@@ -114,6 +114,7 @@ struct mailbox {
 	bool snapshot_running;
 
 	struct journal_watch watch;
+	struct mailbox_watch *session_watches;
 	bool pull_running, pull_again;
 
 	struct view *views;

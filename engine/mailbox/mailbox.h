@@ -72,6 +72,17 @@ WAITS void home_destroy(struct home **home);
 WAITS MUST_USE enum err home_login(struct home *home, struct bytes address, struct bytes password,
 				   const char *peer, struct mailbox **out);
 void mailbox_release(struct mailbox **mailbox);
+
+/* Of a session: told once, from the loop, when its account was disabled or deleted. */
+struct mailbox_watch {
+	void (*revoked)(void *context);
+	void *context;
+	struct mailbox_watch *next; /* the mailbox's own */
+};
+
+void mailbox_watch_start(struct mailbox *mailbox, struct mailbox_watch *watch);
+/* Before mailbox_release(). */
+void mailbox_watch_stop(struct mailbox *mailbox, struct mailbox_watch *watch);
 /* Drops cached accounts that no session uses, at once. */
 void home_flush_cache(struct home *home);
 size_t home_unlocked_count(const struct home *home);

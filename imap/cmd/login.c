@@ -15,7 +15,7 @@ static struct imap_reply after_login(struct imap_session *session, enum err err)
 		struct buf line = {0};
 		struct bytes code;
 
-		session->state = IMAP_AUTHENTICATED;
+		imap_authenticated(session);
 		stream_set_secret(session->stream, false);
 		buf_printf(&line, "[CAPABILITY %s]", imap_capabilities(session));
 		code = arena_copy(&session->command->arena, bytes_of_buf(&line));

@@ -206,6 +206,18 @@ void mailbox_release(struct mailbox **mailbox)
 	*mailbox = NULL;
 }
 
+void mailbox_watch_start(struct mailbox *mailbox, struct mailbox_watch *watch)
+{
+	(void)mailbox;
+	(void)watch;
+}
+
+void mailbox_watch_stop(struct mailbox *mailbox, struct mailbox_watch *watch)
+{
+	(void)mailbox;
+	(void)watch;
+}
+
 /* ---- folders ---- */
 
 static bool fake_has_children(const struct home *home, const char *name)
