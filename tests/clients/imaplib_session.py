@@ -36,6 +36,24 @@ def wrong_password():
     client.shutdown()
 
 
+def too_many_keywords(client):
+    """A folder has room for 128 different ones; those it has go on working, also what came with them."""
+    flags = ok(client.fetch("1", "(FLAGS)"))[0]
+    known = len(re.findall(rb"Label1", flags))
+    words = " ".join(f"k{i}" for i in range(128 - known))
+    for refused in (words + " more and", words + " more"):
+        answer = client.store("1", "+FLAGS", f"({refused})")
+        assert answer[0] == "NO" and answer[1][0].startswith(b"[LIMIT]"), answer
+        assert ok(client.fetch("1", "(FLAGS)"))[0] == flags
+    ok(client.store("1", "+FLAGS", f"({words})"))
+    answer = client.store("2", "+FLAGS", "(onemore)")
+    assert answer[0] == "NO" and answer[1][0].startswith(b"[LIMIT]"), answer
+    answer = client.append("Projects/Alpha", "(onemore)", None, b"Subject: a\r\n\r\nb\r\n")
+    assert answer[0] == "NO" and answer[1][0].startswith(b"[LIMIT]"), answer
+    ok(client.store("2", "+FLAGS", "(k5)"))
+    ok(client.store("1:2", "-FLAGS", f"({words})"))
+
+
 def first():
     client = imaplib.IMAP4_SSL("127.0.0.1", int(imaps), ssl_context=context)
     ok(client.login(user, password))
@@ -69,6 +87,7 @@ def first():
     assert int(ok(client.select("Projects/Alpha"))[0]) == 4
     dates = ok(client.fetch("4", "(INTERNALDATE FLAGS)"))[0]
     assert b'1-Feb-2020 10:00:00 +0100"' in dates and rb"\Draft" in dates, dates
+    too_many_keywords(client)
     ok(client.rename("Projects/Alpha", "Projects/Beta"))
     client.logout()
 
