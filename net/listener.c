@@ -328,6 +328,9 @@ static enum err bind_unix(struct listener *listener)
 		return err_from_errno(errno);
 	listener->device = stat.st_dev;
 	listener->inode = stat.st_ino;
+	if (listener->options.unix_group != NULL &&
+	    chown(path, (uid_t)-1, *listener->options.unix_group) != 0)
+		return err_from_errno(errno);
 	return chmod(path, mode) == 0 ? ERR_OK : err_from_errno(errno);
 }
 

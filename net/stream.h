@@ -103,6 +103,7 @@ struct listener_options {
 	const char *busy;
 	uint64_t handshake_timeout_ms; /* 0: 30 seconds */
 	unsigned unix_mode;	       /* permissions of a unix socket, e.g. 0660; 0: 0600 */
+	const uint32_t *unix_group;    /* of a unix socket; NULL: the process's own */
 	/* Runs in a task of its own and owns the stream. */
 	void (*serve)(struct stream *stream, void *context);
 	void *context;

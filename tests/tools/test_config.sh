@@ -66,10 +66,26 @@ printf '%s # "%s\nrecipient-limit = 5\n' "$(cat "$original")" "a quote in a comm
 expect 0 "comments, wherever they stand" "$build/aerod" -t -c "$config"
 
 cp "$original" "$config"
+mv "$store/index" "$scratch/index" 2>/dev/null
+echo >"$store/index"
+expect 1 "an index that is a file" "$build/aerod" -t -c "$config"
+says "index $store/index is not a directory"
+rm "$store/index"
+changed "an admin socket that is a directory" "s/^admin-socket.*/admin-socket = 'keys'/" "admin-socket $store/keys is a directory, not a socket"
+changed "a socket mode that is none" "s/^lmtp-socket-mode.*/lmtp-socket-mode = '0689'/" "$config:$(line_of lmtp-socket-mode): lmtp-socket-mode: must be octal"
+changed "a socket that its owner cannot use" "s/^lmtp-socket-mode.*/lmtp-socket-mode = '0066'/" "$config:$(line_of lmtp-socket-mode): lmtp-socket-mode: must be octal"
+changed "a group that is not there" "s/^lmtp-socket-mode.*/lmtp-socket-group = 'no-such-group'/" "$config:$(line_of lmtp-socket-mode): lmtp-socket-group: there is no such group"
+
+cp "$original" "$config"
 expect 1 "no such file" "$build/aerod" -t -c "$scratch/nothing.conf"
 says "$scratch/nothing.conf: No such file"
 expect 1 "a directory" "$build/aerod" -t -c "$store"
 expect 1 "no such option" "$build/aerod" --nothing
+says "aerod: unrecognized option"
+silent_about "$build/aerod: "
+expect 1 "the other program, no such option" "$build/aeroctl" --nothing
+says "aeroctl: unrecognized option"
+silent_about "$build/aeroctl: "
 expect 1 "an argument too many" "$build/aerod" -t -c "$config" more
 expect 0 "help" "$build/aerod" --help
 says "usage: aerod"

@@ -24,6 +24,22 @@ assert status['exposure'] == {'volumes_tolerated': 1, 'blobs_volumes_tolerated':
     'journal_volumes_tolerated': 1, 'shared_disk': True, 'survives_a_disk': False}
 assert status['accounts'] == 1 and status['lmtp']['delivered'] == 1"
 
+# ---- the MTA's socket ----
+
+check "the socket's mode is that of the configuration" [ "$(stat -c %a "$store/lmtp.sock")" = 660 ]
+group=$(id -Gn | tr ' ' '\n' | tail -n 1)
+check "SIGTERM" end_aerod TERM
+mkdir -m 755 "$scratch/run"
+sed "s|'unix:lmtp.sock'|'unix:$scratch/run/lmtp.sock'|; s|^lmtp-socket-mode.*|lmtp-socket-mode = '0622'|" "$config" >"$scratch/conf"
+echo "lmtp-socket-group = '$group'" >>"$scratch/conf"
+cp "$config" "$scratch/original"
+cp "$scratch/conf" "$config"
+check "it serves with a socket elsewhere" start_aerod
+check "mode and group of the socket" [ "$(stat -c %a:%G "$scratch/run/lmtp.sock")" = "622:$group" ]
+check "SIGTERM" end_aerod TERM
+cp "$scratch/original" "$config"
+check "it serves as before" start_aerod
+
 # ---- what stops it from starting ----
 
 expect 1 "twice over one store" "$build/aerod" -c "$config"

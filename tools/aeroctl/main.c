@@ -304,9 +304,12 @@ struct invocation {
 
 static bool parse(struct invocation *invocation, int argc, char **argv)
 {
+	static char program_name[] = "aeroctl";
 	size_t used = 0;
 	int code;
 
+	/* getopt_long() names it in its messages: by its name, as all others do. */
+	argv[0] = program_name;
 	while ((code = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
 		if (code == '?')
 			return false;

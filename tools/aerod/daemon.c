@@ -15,7 +15,6 @@
 
 #define STOP_GRACE_MS 5000u
 #define STOP_POLL_MS 10u
-#define LMTP_SOCKET_MODE 0660u
 
 struct daemon {
 	const struct config *config;
@@ -217,7 +216,10 @@ static enum err listen_everywhere(struct daemon *daemon)
 	const struct config *config = daemon->config;
 	struct listener_options lmtp = {.serve = lmtp_serve,
 					.context = &daemon->lmtp,
-					.unix_mode = LMTP_SOCKET_MODE,
+					.unix_mode = config->lmtp_socket_mode,
+					.unix_group = config->has_lmtp_socket_group
+							      ? &config->lmtp_socket_group
+							      : NULL,
 					.busy = "421 4.3.2 Too many connections, try again later"};
 	struct listener_options imap = {.serve = imap_serve,
 					.context = &daemon->imap,

@@ -82,10 +82,13 @@ int main(int argc, char **argv)
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
+	static char program_name[] = "aerod";
 	const char *path = PROGRAM_CONFIG;
 	bool only_test = false;
 	int option;
 
+	/* getopt_long() names it in its messages: by its name, as all others do. */
+	argv[0] = program_name;
 	while ((option = getopt_long(argc, argv, "c:th", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

@@ -13,6 +13,7 @@
 #include "net/stream.h"
 #include "tools/common/hex.h"
 #include "tools/common/node_keys.h"
+#include "tools/common/unix_group.h"
 
 #define FILE_SIZE_MAX (1u << 20)
 
@@ -27,6 +28,8 @@ enum setting {
 	KEY_CERTIFICATE_KEY,
 	KEY_ADMIN_SOCKET,
 	KEY_LMTP,
+	KEY_LMTP_SOCKET_MODE,
+	KEY_LMTP_SOCKET_GROUP,
 	KEY_IMAP,
 	KEY_IMAPS,
 	KEY_STARTTLS_ON_NETWORK,
@@ -51,6 +54,8 @@ static const char *const key_names[KEY_COUNT] = {
 	[KEY_CERTIFICATE_KEY] = "certificate-key",
 	[KEY_ADMIN_SOCKET] = "admin-socket",
 	[KEY_LMTP] = "lmtp",
+	[KEY_LMTP_SOCKET_MODE] = "lmtp-socket-mode",
+	[KEY_LMTP_SOCKET_GROUP] = "lmtp-socket-group",
 	[KEY_IMAP] = "imap",
 	[KEY_IMAPS] = "imaps",
 	[KEY_STARTTLS_ON_NETWORK] = "starttls-on-network",
@@ -396,6 +401,26 @@ static enum err take_listeners(cfg_t *file, enum setting key, enum exposure expo
 	return ERR_OK;
 }
 
+/* Who may deliver through a unix socket: its mode, in octal, and its group, by name. */
+static enum err take_lmtp_socket(cfg_t *file, struct config *config)
+{
+	const char *mode = cfg_getstr(file, key_names[KEY_LMTP_SOCKET_MODE]);
+	const char *name = cfg_getstr(file, key_names[KEY_LMTP_SOCKET_GROUP]);
+	char *end;
+	unsigned long bits = strtoul(mode, &end, 8);
+
+	if (end == mode || *end != '\0' || bits > 0777 || (bits & 0600) != 0600)
+		return fail_key(KEY_LMTP_SOCKET_MODE,
+				"must be octal, from '0600' to '0777', with 6 or 7 for the owner");
+	config->lmtp_socket_mode = (unsigned)bits;
+	if (name == NULL)
+		return ERR_OK;
+	config->has_lmtp_socket_group = unix_group_find(name, &config->lmtp_socket_group);
+	return config->has_lmtp_socket_group
+		       ? ERR_OK
+		       : fail_key(KEY_LMTP_SOCKET_GROUP, "there is no such group");
+}
+
 static enum err take_admin_socket(cfg_t *file, char **out)
 {
 	const char *path = cfg_getstr(file, key_names[KEY_ADMIN_SOCKET]);
@@ -485,6 +510,8 @@ static enum err take_all(cfg_t *file, struct config *config)
 	if (err == ERR_OK)
 		err = take_listeners(file, KEY_LMTP, LOCAL_ONLY, config, &config->lmtp);
 	if (err == ERR_OK)
+		err = take_lmtp_socket(file, config);
+	if (err == ERR_OK)
 		err = take_listeners(file, KEY_IMAP,
 				     config->starttls_on_network ? ANYWHERE : LOCAL_ONLY,
 				     config, &config->imap);
@@ -512,6 +539,8 @@ static enum err parse_text(const char *text, struct config *config)
 		CFG_STR(key_names[KEY_CERTIFICATE_KEY], NULL, CFGF_NODEFAULT),
 		CFG_STR(key_names[KEY_ADMIN_SOCKET], "admin.sock", CFGF_NONE),
 		CFG_STR_LIST(key_names[KEY_LMTP], NULL, CFGF_NODEFAULT),
+		CFG_STR(key_names[KEY_LMTP_SOCKET_MODE], "0660", CFGF_NONE),
+		CFG_STR(key_names[KEY_LMTP_SOCKET_GROUP], NULL, CFGF_NODEFAULT),
 		CFG_STR_LIST(key_names[KEY_IMAP], NULL, CFGF_NODEFAULT),
 		CFG_STR_LIST(key_names[KEY_IMAPS], NULL, CFGF_NODEFAULT),
 		CFG_BOOL(key_names[KEY_STARTTLS_ON_NETWORK], cfg_false, CFGF_NONE),
@@ -607,6 +636,36 @@ static size_t check_volumes(const struct config *config,
 	return present;
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat stat_of_file;
+
+	return stat(path, &stat_of_file) == 0 && S_ISDIR(stat_of_file.st_mode);
+}
+
+/* What stands where aerod would make something. */
+static bool check_places(const struct config *config,
+			 void (*tell)(const struct config *config, bool fatal, const char *line))
+{
+	const char *socket = config->admin_socket + strlen("unix:");
+	struct stat stat_of_file;
+	char line[CONFIG_WHY_SIZE];
+	bool good = true;
+
+	if (stat(config->index, &stat_of_file) == 0 && !S_ISDIR(stat_of_file.st_mode)) {
+		snprintf(line, sizeof(line), "index %s is not a directory", config->index);
+		tell(config, true, line);
+		good = false;
+	}
+	if (lstat(socket, &stat_of_file) == 0 && !S_ISSOCK(stat_of_file.st_mode)) {
+		snprintf(line, sizeof(line), "admin-socket %s is %s, not a socket", socket,
+			 is_directory(socket) ? "a directory" : "a file");
+		tell(config, true, line);
+		good = false;
+	}
+	return good;
+}
+
 bool config_check_files(const struct config *config,
 			void (*tell)(const struct config *config, bool fatal, const char *line))
 {
@@ -631,6 +690,7 @@ bool config_check_files(const struct config *config,
 			good = false;
 		}
 	}
+	good = check_places(config, tell) && good;
 	present = check_volumes(config, tell);
 	if (present == 0) {
 		tell(config, true, "no volume is there: aerod cannot start");

@@ -30,6 +30,9 @@ struct config {
 	char *index, *keys;		      /* directories */
 	char *certificate, *certificate_key;  /* files */
 	char *admin_socket;		      /* "unix:<path>" */
+	unsigned lmtp_socket_mode;
+	uint32_t lmtp_socket_group;
+	bool has_lmtp_socket_group;
 	char *hostname;
 	uint64_t volume_reserve; /* octets; 0: not set */
 	uint64_t message_limit;	 /* octets */
