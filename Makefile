@@ -7,6 +7,11 @@
 #   WERROR=1                warnings are errors (CI)
 #   CC=...                  another compiler
 
+# Neither make nor the scripts below would see one name in it.
+ifneq ($(words x$(subst :, ,$(subst ', ,$(CURDIR)))),1)
+$(error The path of this directory has a blank, a colon or a quote in it, which make cannot handle: $(CURDIR). Move it, for example to /tmp/aerostore)
+endif
+
 PREFIX ?= /usr/local
 DESTDIR ?=
 CC ?= gcc
@@ -165,7 +170,10 @@ $(REPLAYS): $(B)/fuzz/replay_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_SUP
 $(FUZZERS): $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(LINK)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
 
-.PHONY: deps-fuzz fuzz fuzzers replays
+.PHONY: deps-fuzz fuzz fuzz-plants fuzzers replays
+fuzz-plants: deps-fuzz ## every fuzz target finds the bug of fuzz/plants (TARGET= one): says how many
+	@$(MAKE) --no-print-directory -j$$(nproc) -s $(FUZZ_BUILD) fuzzers
+	@fuzz/plant.sh build/address-undefined-fuzzer-no-link $(TARGET)
 deps-fuzz: ## install what fuzzing needs (Debian)
 	@tools/dev/deps.sh $(RUN_PACKAGES) $(FUZZ_PACKAGES)
 fuzz: deps-fuzz ## MINUTES=: libFuzzer over all targets in turn, or TARGET=
@@ -181,6 +189,8 @@ install: all ## DESTDIR=, PREFIX=/usr/local
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(B)/aeroctl $(DESTDIR)$(PREFIX)/bin/aeroctl
 	install -m 755 $(B)/aerod $(DESTDIR)$(PREFIX)/sbin/aerod
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' docs/systemd/aerod.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/aerod.service
 	for page in $(MANUALS); do \
 		section=$${page##*.}; \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \

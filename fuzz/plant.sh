@@ -11,6 +11,7 @@ shift
 work=$build/plants
 flags='-fsanitize=address,undefined -fno-sanitize-recover=all'
 missed=
+found=0
 
 # search OPTIONS...   Prints in what time the bug was found.
 search() {
@@ -40,7 +41,12 @@ for target in "$@"; do
 	corpus=$(search -runs=0 "fuzz/corpus/$target")
 	nothing=$(search)
 	printf '%-16s corpus %-10s nothing %-10s %s\n' "$target" "$corpus" "$nothing" "$text"
-	[ "$corpus" != missed ] || [ "$nothing" != missed ] || missed="$missed $target"
+	if [ "$corpus" = missed ] && [ "$nothing" = missed ]; then
+		missed="$missed $target"
+	else
+		found=$((found + 1))
+	fi
 done
+echo "found $found of $# planted bugs"
 [ -z "$missed" ] || echo "missed:$missed"
 [ -z "$missed" ]

@@ -11,8 +11,8 @@ complain() {
 	bad=1
 }
 
-sources=$(find engine net mail lmtp imap tools tests bench -name '*.[ch]' 2>/dev/null)
-scripts=$(find tools tests bench .ci -type f \( -name '*.sh' -o -name '*.py' -o -path '.ci/run' \) 2>/dev/null)
+sources=$(find engine net mail lmtp imap tools tests bench fuzz -name '*.[ch]' 2>/dev/null)
+scripts=$(find tools tests bench fuzz .ci -type f \( -name '*.sh' -o -name '*.py' -o -path '.ci/run' \) 2>/dev/null)
 
 for file in $sources; do
 	head -n 1 "$file" | grep -q 'SPDX-License-Identifier: MPL-2.0' || complain "$file: no SPDX line"
@@ -71,7 +71,7 @@ cppcheck --quiet --std=c11 --suppress=autoVariables --suppress=uninitvar --suppr
 	--suppress=identicalConditionAfterEarlyExit --suppress=nullPointer:engine/layout/layout.c \
 	--enable=warning,portability --inline-suppr --suppress=missingIncludeSystem \
 	--suppress=unusedFunction -I. -D_GNU_SOURCE --error-exitcode=1 -j "$(nproc)" \
-	$(ls -d engine net mail lmtp imap tools 2>/dev/null) || complain "cppcheck"
+	$(ls -d engine net mail lmtp imap tools fuzz 2>/dev/null) || complain "cppcheck"
 
 [ $bad -eq 0 ] && echo "lint: clean"
 exit $bad

@@ -11,6 +11,7 @@
 #include "mail/summary.h"
 #include "net/loop.h"
 #include "tools/aerod/admin.h"
+#include "tools/aerod/readiness.h"
 #include "tools/common/node_keys.h"
 
 #define STOP_GRACE_MS 5000u
@@ -247,6 +248,8 @@ static enum err start(struct daemon *daemon)
 	init_servers(daemon);
 	err = listen_everywhere(daemon);
 	if (err == ERR_OK)
+		readiness_tell("READY=1");
+	if (err == ERR_OK)
 		env_log(daemon->env,
 			"event=ready version=" PROGRAM_VERSION " pid=%ld listeners=%zu",
 			(long)getpid(), daemon->listener_count);
@@ -299,6 +302,7 @@ static void live(void *argument)
 		while (daemon->stops == 0)
 			if (cond_wait(&daemon->stop_asked, TASK_FOREVER) != ERR_OK)
 				break;
+		readiness_tell("STOPPING=1");
 		env_log(daemon->env, "event=stopping connections=%zu", connection_count(daemon));
 		daemon->exit = PROGRAM_OK;
 	}
