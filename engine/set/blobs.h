@@ -23,6 +23,8 @@ struct blobs_options {
 	size_t volume_count;
 	struct id128 cluster, node;
 	const struct key *signing;   /* the node's, for directory entries; may be NULL */
+	/* Of new sets, where so many volumes take columns; default and else layout_profile(). */
+	struct profile profile;
 	uint64_t column_size;        /* a data column is full; default 64 MiB */
 	uint64_t idle_ms;            /* an open set is sealed when so old; default 1 h */
 	/*

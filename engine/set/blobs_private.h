@@ -111,6 +111,8 @@ void open_set_abandon(struct open_set **set);
 void open_set_leave(struct open_set *set);
 /* Appends are in flight to a disk that hangs: their answers are not worth waiting for. */
 bool open_set_is_stuck(const struct open_set *set);
+/* Of a new set on these volumes; {0, 0}: there is none. */
+struct profile open_set_profile(const struct blobs *blobs, const struct layout *usable);
 bool open_set_takes(const struct open_set *set, const struct put *put);
 /* The column that it goes to, given that open_set_takes(). */
 uint8_t open_set_column(const struct open_set *set, const struct put *put);

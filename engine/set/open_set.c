@@ -333,6 +333,17 @@ enum err open_set_usable_layout(const struct blobs *blobs, bool without_suspects
 	return err;
 }
 
+struct profile open_set_profile(const struct blobs *blobs, const struct layout *usable)
+{
+	size_t taking = 0;
+
+	for (size_t i = 0; i < usable->volume_count; i++)
+		taking += !usable->volumes[i].failed && !usable->volumes[i].full;
+	if (blobs->options.profile.k != 0 && profile_members(blobs->options.profile) <= taking)
+		return blobs->options.profile;
+	return layout_profile(usable);
+}
+
 static enum err pick_members(struct blobs *blobs, struct column_header *header,
 			     bool without_suspects)
 {
@@ -343,7 +354,7 @@ static enum err pick_members(struct blobs *blobs, struct column_header *header,
 
 	store_u64(key, header->set);
 	if (err == ERR_OK) {
-		header->profile = layout_profile(&usable);
+		header->profile = open_set_profile(blobs, &usable);
 		count = profile_members(header->profile);
 		if (header->profile.k == 0 ||
 		    layout_pick(&usable, bytes_make(key, sizeof(key)), count, header->profile.m,

@@ -171,6 +171,7 @@ static void drop_range(struct wire_call *call)
 
 struct degraded {
 	struct lookup *lookup;
+	struct hash128 seal;
 	struct cond cond;
 	struct set_range_call *ranges[PROFILE_MEMBER_MAX]; /* by member */
 };
@@ -261,23 +262,49 @@ static enum err decode_any(struct degraded *degraded, const uint8_t *members, si
 	return err;
 }
 
+/* Up to `limit` members that were not asked yet; gives how many it asked. */
+static size_t ask_ranges(struct degraded *degraded, size_t limit, bool silent_too)
+{
+	const struct lookup *lookup = degraded->lookup;
+	size_t asked = 0;
+
+	for (unsigned i = 0; asked < limit && i < profile_members(lookup->profile); i++) {
+		if (i == lookup->entry.column || id128_is_zero(lookup->volumes[i]) ||
+		    degraded->ranges[i] != NULL ||
+		    (!silent_too && (lookup->silent >> i & 1) != 0))
+			continue;
+		degraded->ranges[i] = ask_range(degraded, i, degraded->seal);
+		asked += degraded->ranges[i] != NULL;
+	}
+	return asked;
+}
+
+/* k siblings are enough; where one of them is slow, damaged or away, the others are asked, too. */
 static WAITS enum err gather(struct degraded *degraded)
 {
 	const struct lookup *lookup = degraded->lookup;
+	uint64_t hedge_ms = env_now_ms(lookup->blobs->env) + lookup->blobs->options.read_hedge_ms;
 	uint64_t deadline_ms = env_now_ms(lookup->blobs->env) + ask_patience_ms(lookup->blobs);
 	uint8_t members[PROFILE_MEMBER_MAX];
 	bool pending;
 
+	(void)ask_ranges(degraded, lookup->profile.k, false);
 	for (;;) {
 		size_t count = arrived(degraded, members, &pending);
+		bool late = env_now_ms(lookup->blobs->env) >= hedge_ms;
 		enum err err = ERR_UNAVAILABLE;
 
 		if (count >= lookup->profile.k)
 			err = decode_any(degraded, members, count);
-		if (err == ERR_OK || err == ERR_NOMEM || !pending)
+		if (err == ERR_OK || err == ERR_NOMEM)
 			return err;
-		err = cond_wait(&degraded->cond, deadline_ms);
-		if (err != ERR_OK)
+		if ((late || !pending || err == ERR_CORRUPT) &&
+		    ask_ranges(degraded, PROFILE_MEMBER_MAX, true) != 0)
+			continue;
+		if (!pending)
+			return err;
+		err = cond_wait(&degraded->cond, late ? deadline_ms : hedge_ms);
+		if (err != ERR_OK && (late || err != ERR_TIMEOUT))
 			return err == ERR_TIMEOUT ? ERR_UNAVAILABLE : err;
 	}
 }
@@ -321,14 +348,10 @@ static WAITS enum err find_seal(struct lookup *lookup, struct hash128 *out)
 static WAITS enum err decode(struct lookup *lookup)
 {
 	struct degraded degraded = {.lookup = lookup};
-	struct hash128 seal;
-	enum err err = find_seal(lookup, &seal);
+	enum err err = find_seal(lookup, &degraded.seal);
 
 	if (err != ERR_OK)
 		return err == ERR_STALE ? ERR_UNAVAILABLE : err;
-	for (unsigned i = 0; i < profile_members(lookup->profile); i++)
-		if (i != lookup->entry.column && !id128_is_zero(lookup->volumes[i]))
-			degraded.ranges[i] = ask_range(&degraded, i, seal);
 	err = gather(&degraded);
 	for (unsigned i = 0; i < PROFILE_MEMBER_MAX; i++)
 		ask_release(degraded.ranges[i]);

@@ -19,10 +19,10 @@ struct profile writer_profile(const struct blobs *blobs)
 	struct profile profile = {0, 0};
 
 	if (open_set_usable_layout(blobs, true, &usable) == ERR_OK)
-		profile = layout_profile(&usable);
+		profile = open_set_profile(blobs, &usable);
 	layout_finish(&usable);
 	if (profile.k == 0 && open_set_usable_layout(blobs, false, &usable) == ERR_OK)
-		profile = layout_profile(&usable);
+		profile = open_set_profile(blobs, &usable);
 	layout_finish(&usable);
 	return profile;
 }
@@ -333,7 +333,7 @@ static bool can_avoid(struct blobs *blobs, const struct open_set *set, uint32_t 
 			if (volume != NULL && (slow >> i & 1) != 0)
 				volume->failed = true;
 		}
-		possible = layout_profile(&usable).k != 0;
+		possible = open_set_profile(blobs, &usable).k != 0;
 	}
 	layout_finish(&usable);
 	return possible;

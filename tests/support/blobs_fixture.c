@@ -66,7 +66,8 @@ static WAITS void open_volumes(struct blobs_fixture *fixture)
 		if (fixture->spread)
 			volume.node.octets[1] = (uint8_t)(i + 1);
 		blobs_fixture_path(i, path);
-		if (volume_open(task_sched(), path, CLUSTER,
+		if ((fixture->away >> i & 1) == 0 &&
+		    volume_open(task_sched(), path, CLUSTER,
 				&fixture->volumes[fixture->open_count]) == ERR_OK)
 			fixture->open_count++;
 		else

@@ -12,7 +12,7 @@
 #include "engine/wire.h"
 #include "tests/sim/sim_task.h"
 
-#define BLOBS_FIXTURE_VOLUMES 9
+#define BLOBS_FIXTURE_VOLUMES 12
 #define BLOBS_FIXTURE_BLOBS 4096
 
 struct blobs_fixture_blob {
@@ -26,6 +26,7 @@ struct blobs_fixture {
 	size_t volume_count;
 	bool journaled; /* the directory is in a journal on the same volumes */
 	bool spread; /* each volume counts as a node of its own: profiles beyond 2+1 */
+	uint32_t away; /* bit i: volume i is missing at the next open */
 	struct blobs_options options;
 	/* of the present life */
 	struct layout layout;
