@@ -75,6 +75,7 @@ uint64_t blob_read_count(const struct blobs *blobs);
 struct blobs_status {
 	uint64_t sets_open, sets_sealed, sets_unsealed_old; /* old: waiting for evacuation */
 	uint64_t seals, evacuations, degraded_reads, mirror_reads;
+	uint64_t hedged_reads; /* that went elsewhere because an answer was late */
 	uint64_t records_lost; /* of which an evacuation found no valid copy */
 	uint64_t bytes_stored;      /* payload bytes of live sets */
 	struct profile_status {
@@ -83,5 +84,7 @@ struct blobs_status {
 	unsigned volumes_tolerated; /* how many more volume losses lose no blob, now, from what is */
 };
 void blobs_get_status(const struct blobs *blobs, struct blobs_status *out);
+/* Answers far later than the best volumes do, or not at all: others are used where one can. */
+bool blobs_is_slow(const struct blobs *blobs, struct id128 volume);
 
 #endif

@@ -333,8 +333,10 @@ void engine_get_status(struct engine *engine, struct engine_status *out)
 				      .account_count =
 					      account_table_count(accounts_table(engine->accounts)),
 				      .unlocked_count = home_unlocked_count(engine->home)};
-	for (size_t i = 0; i < engine->slot_count; i++)
+	for (size_t i = 0; i < engine->slot_count; i++) {
 		get_volume_status(&engine->slots[i], &out->volumes[i]);
+		out->volumes[i].slow = blobs_is_slow(engine->blobs, out->volumes[i].volume);
+	}
 	blobs_get_status(engine->blobs, &out->blobs);
 	journal_get_status(engine->journal, &out->journal);
 	out->volumes_tolerated = out->blobs.volumes_tolerated < out->journal.volumes_tolerated

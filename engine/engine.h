@@ -59,6 +59,7 @@ struct engine_volume_status {
 	enum err err;                  /* why it is missing or failed; ERR_OK when it serves */
 	uint64_t total, free;          /* bytes */
 	bool full;
+	bool slow; /* answers far later than the best do: nothing waits for it that need not */
 };
 
 struct engine_status {

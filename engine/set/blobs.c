@@ -249,6 +249,11 @@ static int tolerates(const struct blobs *blobs, const struct directory_record *r
 	return tolerated;
 }
 
+bool blobs_is_slow(const struct blobs *blobs, struct id128 volume)
+{
+	return health_is_slow(&blobs->health, volume) || ask_is_hanging(blobs, volume);
+}
+
 void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 {
 	const struct directory_record *record;
@@ -259,6 +264,7 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 				     .evacuations = blobs->evacuations,
 				     .degraded_reads = blobs->degraded_reads,
 				     .mirror_reads = blobs->mirror_reads,
+				     .hedged_reads = blobs->hedged_reads,
 				     .records_lost = blobs->records_lost,
 				     .bytes_stored = blobs->bytes_stored};
 	for (const struct open_set *set = blobs->open_sets; set != NULL; set = set->next)

@@ -83,6 +83,19 @@ static void take_answer(struct finish *finish, unsigned member, const struct set
 	}
 }
 
+/* Each member is one of three; a sealed one is no witness against its own certificate. */
+static void check(const struct finish *finish)
+{
+	unsigned silent = 0;
+
+	for (unsigned i = 0; i < profile_members(finish->profile); i++) {
+		silent += finish->silent >> i & 1;
+		ASSERT(!finish->answers[i].answered || (finish->silent >> i & 1) == 0);
+		ASSERT(!finish->answers[i].sealed || finish->answers[i].voted);
+	}
+	ASSERT(finish->answered + finish->absent + silent == profile_members(finish->profile));
+}
+
 enum err finish_ask(struct finish *finish, enum set_operation operation)
 {
 	unsigned count = profile_members(finish->profile);
@@ -103,6 +116,7 @@ enum err finish_ask(struct finish *finish, enum set_operation operation)
 	for (unsigned i = 0; i < count; i++)
 		take_answer(finish, i, calls[i]);
 	release_all(calls, count);
+	check(finish);
 	return task_canceled() ? ERR_CANCELED : ERR_OK;
 }
 

@@ -169,6 +169,7 @@ static void answered(struct wire_call *wire)
 	}
 	take_answer(transfer, member_of(transfer, (size_t)(call - transfer->calls)), wire->err);
 	release_transfer(transfer);
+	set_writer_check(&set->machine);
 	cond_broadcast(&set->changed);
 	if (set->in_flight > 0 || set->machine.state == SET_WRITER_OPEN)
 		return;
@@ -278,6 +279,7 @@ void open_set_resume(struct open_set *set)
 {
 	ASSERT(set->in_flight == 0);
 	set_writer_resume(&set->machine);
+	set_writer_check(&set->machine);
 	set->slow = 0;
 }
 

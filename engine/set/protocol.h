@@ -38,6 +38,24 @@
  *                                                                             v
  *           SEALED <--set_member_sealed-- CERTIFYING <--set_member_certify-- CAST
  *
+ * The life of a set, and who moves it on:
+ *
+ *   born ──writer──▶ OPEN ◀──slow, recovered──▶ PAUSED
+ *                     │ full, old                │ another is paused, old, stuck
+ *                     ▼                          ▼
+ *                   CLOSED ◀──────────────────────      BROKEN: a member failed an append
+ *                     │ finish.c: ask, even out, vote     │
+ *          unanimous  │  not, or somebody is silent       │
+ *        ┌────────────┴───────────────┐                   │
+ *        ▼                            ▼                   │
+ *     SEALED: certificate in       FENCED: k or more ◀────┘
+ *     every footer, mirrors gone      │ evacuate.c: copy the union, seal the copy
+ *        │                            ▼
+ *        │                         SUCCEEDED: published; columns of who answers go
+ *        │                            │ a member that was silent is compared first
+ *        ▼                            ▼
+ *     serves                       gone: every placement is removed
+ *
  * Writer:
  *
  *   OPEN <--pause/resume--> PAUSED       a slow member; acknowledging goes on

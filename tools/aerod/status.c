@@ -14,6 +14,7 @@ static void put_volumes(const struct engine_status *status, json_t *reply)
 		json_put_text(entry, "state",
 			      volume->err != ERR_OK ? "failed"
 			      : volume->full	    ? "full"
+			      : volume->slow	    ? "slow"
 						    : "serving");
 		if (volume->err != ERR_OK) {
 			json_put_text(entry, "error", err_name(volume->err));
@@ -53,6 +54,7 @@ static void put_sets(const struct blobs_status *blobs, json_t *reply)
 	json_put_number(sets, "sealed", blobs->sets_sealed);
 	json_put_number(sets, "waiting_for_evacuation", blobs->sets_unsealed_old);
 	json_put_number(sets, "bytes_stored", blobs->bytes_stored);
+	json_put_number(sets, "hedged_reads", blobs->hedged_reads);
 	json_put_number(sets, "records_lost", blobs->records_lost);
 	json_put_number(sets, "seals", blobs->seals);
 	json_put_number(sets, "evacuations", blobs->evacuations);

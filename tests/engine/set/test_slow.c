@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Volumes that answer late, or never: nobody but themselves is to suffer for it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/blobs_fixture.h"
+
+#define FLOOR_MS 20u
+#define HEDGE_MS 400u
+/* An operation takes longer than any test. */
+#define FOR_EVER 100000000u
+
+static struct blobs_fixture fixture;
+static size_t slow;
+
+static struct sim *start(uint64_t seed)
+{
+	struct sim *sim = sim_create(seed, NULL);
+
+	memset(&fixture, 0, sizeof(fixture));
+	(void)sim_add_node(sim);
+	blobs_fixture_add_disks(&fixture, sim, 3);
+	fixture.options.hedge_ms = HEDGE_MS;
+	fixture.options.hedge_floor_ms = FLOOR_MS;
+	return sim;
+}
+
+static WAITS void open_warm(void)
+{
+	blobs_fixture_format(&fixture);
+	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(blobs_fixture_put(&fixture, 5000, 0), ERR_OK);
+}
+
+static WAITS uint64_t longest_put(unsigned count)
+{
+	uint64_t longest = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t start_ms = sim_now_ms(fixture.sim), took_ms;
+
+		assert_int_equal(blobs_fixture_put(&fixture, 5000, 0), ERR_OK);
+		took_ms = sim_now_ms(fixture.sim) - start_ms;
+		longest = took_ms > longest ? took_ms : longest;
+		assert_int_equal(task_sleep(50), ERR_OK);
+	}
+	return longest;
+}
+
+static bool is_flagged(size_t volume)
+{
+	return blobs_is_slow(fixture.blobs, blobs_fixture_volume(volume));
+}
+
+/* Everything takes a hundred times as long there, for a minute. */
+static WAITS void a_hundred_times_slower(void *argument)
+{
+	uint64_t ordinary_ms;
+
+	(void)argument;
+	open_warm();
+	ordinary_ms = longest_put(40);
+	assert_false(is_flagged(slow));
+	fixture.disks[slow]->slow_factor = 100;
+	/* The hedge's time, a turn of its timer, and a new set on the others. */
+	assert_true(longest_put(400) <= 2 * FLOOR_MS + 4 * ordinary_ms + 10);
+	assert_true(is_flagged(slow));
+	for (size_t i = 0; i < 3; i++)
+		assert_true(i == slow || !is_flagged(i));
+	blobs_fixture_check(&fixture);
+	fixture.disks[slow]->slow_factor = 1;
+	/* The suspicion doubles up to five minutes; what it was paused with comes back then. */
+	for (int i = 0; i < 700 && is_flagged(slow); i++) {
+		assert_int_equal(task_sleep(1000), ERR_OK);
+		assert_int_equal(blobs_fixture_put(&fixture, 5000, 0), ERR_OK);
+	}
+	assert_false(is_flagged(slow));
+	blobs_fixture_check(&fixture);
+	assert_int_equal(blobs_settle(fixture.blobs), ERR_OK);
+	blobs_fixture_check(&fixture);
+	blobs_fixture_close(&fixture);
+}
+
+static void test_a_hundred_times_slower(void **state)
+{
+	(void)state;
+	for (slow = 0; slow < 3; slow++) {
+		struct sim *sim = start(10 + slow);
+
+		assert_int_equal(sim_run_task(sim, a_hundred_times_slower, NULL), ERR_OK);
+		sim_finish(&sim);
+	}
+}
+
+/* A disk that hangs while there is writing, finishing and reading. */
+static WAITS void hang(void *argument)
+{
+	uint64_t start_ms;
+
+	(void)argument;
+	open_warm();
+	fixture.disks[slow]->slow_factor = FOR_EVER;
+	start_ms = sim_now_ms(fixture.sim);
+	assert_true(longest_put(40) <= 4 * HEDGE_MS);
+	(void)!blobs_settle(fixture.blobs);
+	/* Once for each thing that waits, not once for each set and each record. */
+	assert_true(sim_now_ms(fixture.sim) - start_ms < 60000);
+	assert_true(longest_put(40) <= 4 * HEDGE_MS);
+	assert_true(is_flagged(slow));
+	start_ms = sim_now_ms(fixture.sim);
+	blobs_fixture_check(&fixture);
+	assert_true(sim_now_ms(fixture.sim) - start_ms < 60000);
+}
+
+static WAITS void close_hung(void *argument)
+{
+	(void)argument;
+	blobs_fixture_close(&fixture);
+}
+
+static void test_a_disk_that_hangs(void **state)
+{
+	(void)state;
+	for (slow = 0; slow < 3; slow++) {
+		struct sim *sim = start(20 + slow);
+
+		assert_int_equal(sim_run_task(sim, hang, NULL), ERR_OK);
+		/* Only the death of the process frees what such a disk has got. */
+		sim_kill(sim->nodes[0]);
+		assert_int_equal(sim_run_task(sim, close_hung, NULL), ERR_OK);
+		assert_int_equal(sim_unwind(sim->nodes[0]), ERR_OK);
+		sim_finish(&sim);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_hundred_times_slower),
+		cmocka_unit_test(test_a_disk_that_hangs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
