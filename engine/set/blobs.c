@@ -144,10 +144,20 @@ static WAITS enum err open_members(struct blobs *blobs)
 	return blobs->member_count != 0 ? ERR_OK : ERR_UNAVAILABLE;
 }
 
+/* Those of disks that hang come last: the others are not to wait for them. */
+static WAITS void close_members(struct blobs *blobs)
+{
+	for (int hanging = 0; hanging < 2; hanging++)
+		for (size_t i = 0; i < blobs->member_count; i++)
+			if (blobs->members[i] != NULL &&
+			    (hanging != 0 ||
+			     !ask_is_hanging(blobs, member_volume(blobs->members[i]))))
+				member_close(&blobs->members[i]);
+}
+
 static WAITS void destroy(struct blobs *blobs)
 {
-	for (size_t i = 0; i < blobs->member_count; i++)
-		member_close(&blobs->members[i]);
+	close_members(blobs);
 	while (blobs->open_sets != NULL)
 		open_set_leave(blobs->open_sets);
 	ask_forget_all(blobs);

@@ -581,6 +581,11 @@ enum err member_open(struct volume *volume, struct wire *wire, struct member **o
 	return ERR_OK;
 }
 
+struct id128 member_volume(const struct member *member)
+{
+	return volume_id(member->volume);
+}
+
 void member_close(struct member **member)
 {
 	struct member *closing = *member;

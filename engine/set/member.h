@@ -24,6 +24,7 @@ struct member;
 
 /* Reads what is there and serves it. Borrows volume and wire, which outlive it. */
 WAITS MUST_USE enum err member_open(struct volume *volume, struct wire *wire, struct member **out);
+struct id128 member_volume(const struct member *member);
 /* Stops serving, waits for what is under way. */
 WAITS void member_close(struct member **member);
 
