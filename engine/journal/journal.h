@@ -149,6 +149,14 @@ WAITS MUST_USE enum err journal_promise(struct journal *journal, struct id128 st
 /* The highest epoch promised by any of a majority of replicas; 0 when none. */
 WAITS MUST_USE enum err journal_epoch(struct journal *journal, struct id128 stream, uint64_t *epoch);
 
+/*
+ * What every designated replica of the stream holds, or let go because a manifest covers it
+ * (*stable), and what any of them holds (*known); both empty before. ERR_UNAVAILABLE: one is silent
+ * or does not count, or some volume is away, so that nobody knows.
+ */
+WAITS MUST_USE enum err journal_stable(struct journal *journal, struct id128 stream,
+				       struct vector *stable, struct vector *known);
+
 /* ---- manifests and pages ---- */
 
 struct manifest_page {

@@ -258,6 +258,51 @@ enum err journal_read(struct journal *journal, struct id128 stream, const struct
 	return err;
 }
 
+/* ---- what all hold ---- */
+
+static uint64_t held_by_all(const struct states *states, struct id128 incarnation)
+{
+	uint64_t lowest = UINT64_MAX;
+
+	for (size_t i = 0; i < states->count; i++) {
+		uint64_t seq = vector_get(&states->items[i].vector, incarnation);
+
+		if (seq < lowest)
+			lowest = seq;
+	}
+	return lowest;
+}
+
+/* A volume that is away may come back, with entries that nobody else has. */
+static bool all_are_here(const struct layout *layout)
+{
+	for (size_t i = 0; i < layout->volume_count; i++) {
+		if (layout->volumes[i].failed)
+			return false;
+	}
+	return true;
+}
+
+enum err journal_stable(struct journal *journal, struct id128 stream, struct vector *stable,
+			struct vector *known)
+{
+	size_t wanted = journal_replicas(journal, stream)->count;
+	struct states states = {.count = 0};
+	enum err err = ask_states(journal, stream, &states);
+
+	if (err != ERR_OK)
+		return err;
+	if (states.count == 0 || states.counted < wanted || !all_are_here(journal->layout))
+		err = ERR_UNAVAILABLE;
+	for (size_t i = 0; err == ERR_OK && i < states.count; i++)
+		err = vector_merge(known, &states.items[i].vector);
+	for (size_t i = 0; err == ERR_OK && i < known->count; i++)
+		err = vector_raise(stable, known->items[i].incarnation,
+				   held_by_all(&states, known->items[i].incarnation));
+	states_finish(&states);
+	return err;
+}
+
 /* ---- manifests and pages ---- */
 
 /* The bytes of a page or manifest from one replica. *fanout keeps them until it is released. */

@@ -345,6 +345,35 @@ void account_state_prune(struct account_state *state)
 	}
 }
 
+/* ---- what may be forgotten ---- */
+
+struct forgetting {
+	const struct account_state *state;
+	const struct vector *stable;
+};
+
+static bool is_unneeded(void *context, struct entry_mark expunged)
+{
+	const struct forgetting *forgetting = context;
+	const struct account_state *state = forgetting->state;
+
+	if (vector_get(forgetting->stable, state->writers.ids[expunged.writer]) < expunged.seq)
+		return false;
+	for (size_t i = 0; i < state->horizons.count; i++) {
+		if (!horizon_covers(&state->horizons.items[i], &state->writers, expunged))
+			return false;
+	}
+	return true;
+}
+
+void account_state_forget(struct account_state *state, const struct vector *stable)
+{
+	struct forgetting forgetting = {state, stable};
+
+	for (size_t i = 0; i < state->folder_count; i++)
+		collection_forget(&state->folders[i]->messages, is_unneeded, &forgetting);
+}
+
 /* ---- operations ---- */
 
 static enum err make_folder(struct account_state *state, const struct operation *operation,

@@ -135,6 +135,12 @@ const struct operation_drained *account_state_drained(const struct account_state
 /* Whether a transaction with this hash arrived within REPETITION_MS of `arrival_ms`. */
 bool account_state_repeats(const struct account_state *state, const uint8_t hash[16],
 			   uint64_t arrival_ms);
+/*
+ * R7: forgets expunged ids that nobody can add again: every replica holds the entry that expunged
+ * it (`stable`, engine/journal/journal.h), and no home may be at work that has not seen it. What
+ * was delivered is drained in the entry that adds it, so whoever reads on finds it drained.
+ */
+void account_state_forget(struct account_state *state, const struct vector *stable);
 /* Forgets transactions too old to matter. */
 void account_state_prune(struct account_state *state);
 /* The clock for a new entry (R5): at least `wall_ms`, above all seen. */

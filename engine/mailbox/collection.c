@@ -696,6 +696,25 @@ enum err collection_restore_tombstone(struct collection *collection, struct id12
 	return ERR_OK;
 }
 
+void collection_forget(struct collection *collection,
+		       bool (*unneeded)(void *context, struct entry_mark expunged), void *context)
+{
+	for (size_t i = collection->tombstone_count; i; i--) {
+		uint32_t at = (uint32_t)(i - 1), last = (uint32_t)(collection->tombstone_count - 1);
+
+		if (!unneeded(context, collection->tombstones[at].expunged))
+			continue;
+		id_index_remove(&collection->tombstone_ids, tombstone_items(collection), at);
+		if (at != last) {
+			id_index_remove(&collection->tombstone_ids, tombstone_items(collection),
+					last);
+			collection->tombstones[at] = collection->tombstones[last];
+			id_index_put(&collection->tombstone_ids, tombstone_items(collection), at);
+		}
+		collection->tombstone_count--;
+	}
+}
+
 /* Takes what is marked with UID 0 out of the order and of the superseded UIDs, in one pass each. */
 static void sweep(struct collection *collection)
 {

@@ -217,6 +217,9 @@ MUST_USE enum err collection_restore_superseded(struct collection *collection, u
 						 uint32_t current_uid);
 MUST_USE enum err collection_restore_tombstone(struct collection *collection, struct id128 id,
 					       struct entry_mark expunged);
+/* Forgets the tombstones that `unneeded` names. */
+void collection_forget(struct collection *collection,
+		       bool (*unneeded)(void *context, struct entry_mark expunged), void *context);
 /* The keyword's bit, made when new. ERR_LIMIT over KEYWORD_MAX. */
 MUST_USE enum err collection_make_keyword(struct collection *collection, struct bytes name,
 					  size_t *bit);

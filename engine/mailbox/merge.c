@@ -104,9 +104,8 @@ static enum err merge_horizons(const struct merging *merging)
 static bool has_gone(const struct account_state *without, const struct collection *messages,
 		     const struct message_state *message, struct id128 creator)
 {
-	if (message->delivered)
-		return collection_buried(messages, message->id);
-	return has_seen(without, creator, message->created.seq);
+	return collection_buried(messages, message->id) ||
+	       has_seen(without, creator, message->created.seq);
 }
 
 static enum err merge_tombstones(const struct merging *merging, struct collection *ours,

@@ -506,6 +506,25 @@ static WAITS enum err pack_summaries(struct mailbox *mailbox)
 	return err;
 }
 
+/* ---- what need not be written ---- */
+
+/* R7. While a replica is silent everything is kept. */
+static WAITS enum err forget(struct mailbox *mailbox)
+{
+	struct home *home = mailbox->home;
+	struct vector stable = {0}, known = {0};
+	enum err err = journal_stable(home->options.journal, mailbox->stream, &stable, &known);
+
+	if (!err) {
+		account_state_forget(&mailbox->state, &stable);
+		err = account_state_end_groups(&mailbox->state,
+					       journal_writer_incarnation(home->writer), &known);
+	}
+	vector_finish(&stable);
+	vector_finish(&known);
+	return err == ERR_UNAVAILABLE ? ERR_OK : err;
+}
+
 /* ---- when ---- */
 
 static WAITS enum err take_snapshot(struct mailbox *mailbox)
@@ -514,6 +533,8 @@ static WAITS enum err take_snapshot(struct mailbox *mailbox)
 	size_t entries = mailbox->entries_since, bytes = mailbox->bytes_since;
 	enum err err = pack_summaries(mailbox);
 
+	if (!err)
+		err = forget(mailbox);
 	if (!err)
 		err = seal_in_background(&snapshot);
 	if (!err && !mailbox->promised)

@@ -288,6 +288,58 @@ static void test_an_emptied_volume_does_not_count(void **state)
 	world_finish(world);
 }
 
+/* ---- what all hold ---- */
+
+static void what_all_hold(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = &world->store;
+	struct vector stable = {0}, known = {0};
+	struct id128 first;
+
+	world_format(world);
+	assert_int_equal(store_open(store), ERR_OK);
+	first = journal_writer_incarnation(store->writer);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(store_append(store, store_stream(1), i, 500), ERR_OK);
+	assert_int_equal(journal_resync(store->journal), ERR_OK);
+	assert_int_equal(journal_stable(store->journal, store_stream(1), &stable, &known), ERR_OK);
+	assert_int_equal(vector_get(&stable, first), 3);
+	assert_int_equal(vector_get(&known, first), 3);
+	store_close(store);
+	vector_finish(&stable);
+	vector_finish(&known);
+	/* With a volume away nobody knows what it has. */
+	store->absent[1] = true;
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_int_equal(store_append(store, store_stream(1), 3, 500), ERR_OK);
+	assert_int_equal(journal_stable(store->journal, store_stream(1), &stable, &known),
+			 ERR_UNAVAILABLE);
+	store_close(store);
+	vector_finish(&stable);
+	vector_finish(&known);
+	/* It is back, and has been told. */
+	store->absent[1] = false;
+	assert_int_equal(store_open(store), ERR_OK);
+	assert_int_equal(journal_resync(store->journal), ERR_OK);
+	assert_int_equal(journal_stable(store->journal, store_stream(1), &stable, &known), ERR_OK);
+	assert_int_equal(vector_get(&stable, first), 3);
+	assert_true(vector_covers(&stable, &known));
+	assert_int_equal(known.count, 2);
+	store_close(store);
+	vector_finish(&stable);
+	vector_finish(&known);
+}
+
+static void test_what_all_hold(void **state)
+{
+	struct world *world = world_start(3);
+
+	(void)state;
+	world_run(world, what_all_hold);
+	world_finish(world);
+}
+
 /* ---- epochs ---- */
 
 static void fence(void *argument)
@@ -880,6 +932,7 @@ int main(void)
 		cmocka_unit_test(test_one_stream_is_batched),
 		cmocka_unit_test(test_volumes_go_and_come_back),
 		cmocka_unit_test(test_an_emptied_volume_does_not_count),
+		cmocka_unit_test(test_what_all_hold),
 		cmocka_unit_test(test_lower_epochs_are_fenced),
 		cmocka_unit_test(test_manifests_truncate),
 		cmocka_unit_test(test_other_bytes_are_refused),

@@ -841,6 +841,150 @@ static void test_memory_of_messages(void **state)
 	account_state_finish(&one);
 }
 
+/* ---- what is forgotten (R7) ---- */
+
+#define CHURN 100000u
+#define CHURN_BATCH 100u
+#define CHURN_LIVE 500u
+
+struct churn {
+	struct account_state state;
+	uint64_t seq;
+	struct buf plain;
+};
+
+static void churn_say(struct churn *churn, const struct operation_head *head, uint32_t first)
+{
+	struct world world = {.life = 0};
+	struct uid_run run = {first > CHURN_LIVE ? first - CHURN_LIVE : 1, CHURN_BATCH};
+	struct operation expunge = {
+		.kind = OPERATION_EXPUNGE, .folder = folder_id(0), .runs = &run, .run_count = 1};
+
+	buf_clear(&churn->plain);
+	operation_head_encode(head, &churn->plain);
+	if (!churn->state.folder_count)
+		put_folder(&world, 0, &churn->plain);
+	for (uint32_t i = 0; i < CHURN_BATCH; i++) {
+		struct operation add = {
+			.kind = OPERATION_ADD,
+			.folder = folder_id(0),
+			.add = {.id = number_id(2, first + i), .uid = first + i, .delivered = true},
+		};
+
+		operation_encode(&add, &churn->plain);
+	}
+	if (first > CHURN_LIVE)
+		operation_encode(&expunge, &churn->plain);
+	assert_int_equal(account_state_apply(&churn->state, number_id(9, 1), ++churn->seq,
+					     bytes_of_buf(&churn->plain)),
+			 ERR_OK);
+}
+
+static size_t list_page_bytes(const struct account_state *state)
+{
+	struct buf page = {0};
+	size_t item = 0, bytes = 0;
+
+	while (item != SIZE_MAX) {
+		buf_clear(&page);
+		list_page_encode(state, &item, &page);
+		bytes += page.size;
+	}
+	buf_finish(&page);
+	return bytes;
+}
+
+/* What a hundred thousand messages leave behind that came and went. */
+static void test_churn_is_bounded(void **state)
+{
+	struct churn churn = {.seq = 0};
+	const struct vector nothing = {NULL, 0, 0};
+	const struct collection *messages;
+
+	(void)state;
+	account_state_init(&churn.state, NULL);
+	for (uint32_t first = 1; first < CHURN; first += CHURN_BATCH) {
+		struct operation_head head = {.clock = 5 + first,
+					      .context = first == 1 ? &nothing : NULL,
+					      .mended = true};
+
+		churn_say(&churn, &head, first);
+		/* As a snapshot does every ten entries, when all replicas answer. */
+		if (churn.seq % 10 == 0) {
+			account_state_forget(&churn.state, &churn.state.applied);
+			account_state_prune(&churn.state);
+		}
+	}
+	account_state_forget(&churn.state, &churn.state.applied);
+	messages = &account_state_folder(&churn.state, folder_id(0))->messages;
+	collection_check(messages);
+	assert_int_equal(messages->count, CHURN_LIVE);
+	assert_int_equal(messages->tombstone_count, 0);
+	assert_int_equal(messages->superseded_count, 0);
+	assert_true(messages->slot_capacity < 2 * (CHURN_LIVE + CHURN_BATCH));
+	assert_true(messages->tombstone_capacity < 20 * CHURN_BATCH);
+	assert_int_equal(churn.state.horizons.count, 1);
+	/* Of a list page a transaction is left for each delivery of the last week, no more. */
+	assert_true(list_page_bytes(&churn.state) <= 64 + churn.state.transaction_count * 24);
+	account_state_finish(&churn.state);
+	buf_finish(&churn.plain);
+}
+
+static void say_at(struct account_state *state, struct id128 writer, uint64_t seq,
+		   const struct operation_head *head, const struct operation *operations,
+		   size_t count)
+{
+	struct world world = {.life = 0};
+	struct buf plain = {0};
+
+	operation_head_encode(head, &plain);
+	if (!state->folder_count)
+		put_folder(&world, 0, &plain);
+	for (size_t i = 0; i < count; i++)
+		operation_encode(&operations[i], &plain);
+	assert_int_equal(account_state_apply(state, writer, seq, bytes_of_buf(&plain)), ERR_OK);
+	buf_finish(&plain);
+}
+
+/* Kept while a replica lacks the expunge, and while a home may be at work that has not seen it. */
+static void test_tombstones_wait(void **state)
+{
+	struct id128 ours = number_id(9, 1), other = number_id(9, 2);
+	struct id128 message = number_id(2, 1);
+	struct uid_run run = {1, 1};
+	const struct operation come_and_go[] = {
+		{.kind = OPERATION_ADD,
+		 .folder = folder_id(0),
+		 .add = {.id = number_id(2, 1), .uid = 1, .delivered = true}},
+		{.kind = OPERATION_EXPUNGE, .folder = folder_id(0), .runs = &run, .run_count = 1}};
+	struct account_state one;
+	struct vector seen = {0}, behind = {0};
+	struct operation_head head = {.clock = 5, .context = &seen, .mended = true};
+	const struct collection *messages;
+
+	(void)state;
+	account_state_init(&one, NULL);
+	say_at(&one, other, 1, &head, NULL, 0);
+	say_at(&one, ours, 1, &head, come_and_go, 2);
+	messages = &account_state_folder(&one, folder_id(0))->messages;
+	assert_true(collection_buried(messages, message));
+	account_state_forget(&one, &behind);
+	assert_true(collection_buried(messages, message));
+	/* All replicas have it; the other home's horizon does not. */
+	account_state_forget(&one, &one.applied);
+	assert_true(collection_buried(messages, message));
+	assert_int_equal(vector_copy(&one.applied, &seen), ERR_OK);
+	head = (struct operation_head){
+		.clock = 6, .context = &seen, .mended = true, .ended = &other, .ended_count = 1};
+	say_at(&one, ours, 2, &head, NULL, 0);
+	account_state_forget(&one, &behind);
+	assert_true(collection_buried(messages, message));
+	account_state_forget(&one, &one.applied);
+	assert_false(collection_buried(messages, message));
+	account_state_finish(&one);
+	vector_finish(&seen);
+}
+
 /* ---- lanes ---- */
 
 static void test_lanes(void **state)
@@ -885,6 +1029,8 @@ int main(void)
 		cmocka_unit_test(test_lanes),	 cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_planted_tombstone_join),
 		cmocka_unit_test(test_join_out_of_memory),
+		cmocka_unit_test(test_churn_is_bounded),
+		cmocka_unit_test(test_tombstones_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,7 @@ struct stranger {
 	struct id128 account, stream, inbox;
 	struct vector seen;
 	struct operation_add model; /* a message that it can copy */
+	uint64_t epoch;             /* 0: it is never fenced */
 	bool told;                  /* its first entry says what it has seen */
 	struct buf operations;
 };
@@ -69,8 +70,8 @@ static enum err seal(void *context, const struct entry_place *place, struct buf 
 	buf_put_bytes(&plain, bytes_of_buf(&stranger->operations));
 	buf_put_id(&use, place->incarnation);
 	buf_put_u64(&use, place->seq);
-	operation_place_encode(stranger->account, place->stream, place->incarnation, place->seq, 0,
-			       0, NULL, 0, &associated);
+	operation_place_encode(stranger->account, place->stream, place->incarnation, place->seq,
+			       stranger->epoch, 0, NULL, 0, &associated);
 	buf_put_u8(payload, PAYLOAD_OPERATIONS);
 	err = payload_seal(stranger->directory, LABEL_OPERATION, bytes_of_buf(&use),
 			   bytes_of_buf(&associated), bytes_of_buf(&plain), payload);
@@ -81,17 +82,24 @@ static enum err seal(void *context, const struct entry_place *place, struct buf 
 	return err;
 }
 
-static WAITS void stranger_says(struct stranger *stranger)
+static WAITS enum err stranger_tries(struct stranger *stranger)
 {
 	struct journal_append append = {
 		.stream = stranger->stream,
 		.kind = ENTRY_OPERATION,
+		.epoch = stranger->epoch,
 		.seal = seal,
 		.context = stranger,
 	};
+	enum err err = journal_append(stranger->writer, &append);
 
-	assert_int_equal(journal_append(stranger->writer, &append), ERR_OK);
 	buf_clear(&stranger->operations);
+	return err;
+}
+
+static WAITS void stranger_says(struct stranger *stranger)
+{
+	assert_int_equal(stranger_tries(stranger), ERR_OK);
 }
 
 /* It sees what is there now, and nothing that comes later. */
@@ -476,6 +484,147 @@ static void test_power_fails_while_copying(void **state)
 	plant_reset();
 }
 
+/* ---- what was expunged stays so ---- */
+
+struct burial {
+	struct stranger stranger;
+	struct id128 delivered;
+	bool wakes_late; /* the stranger says it after everybody has forgotten the tombstone */
+	bool came_back;
+};
+
+static WAITS void expunge_all(struct mailbox *mailbox)
+{
+	struct view *view = post_view(mailbox, "INBOX");
+	uint32_t sequence = view_count(view);
+	struct message message;
+	size_t expunged;
+
+	assert_int_equal(view_message(view, sequence, &message), ERR_OK);
+	assert_int_equal(view_store(view, &sequence, 1, STORE_ADD, FLAG_DELETED, NULL, 0, true),
+			 ERR_OK);
+	assert_int_equal(view_expunge(view, NULL, 0, &expunged), ERR_OK);
+	assert_int_equal(expunged, 1);
+	view_close(&view);
+}
+
+/* A manifest is written when the last session leaves after so many entries. */
+static WAITS void write_manifest(struct post *post, struct mailbox *mailbox)
+{
+	struct home *home = engine_home(post->engine);
+	uint64_t manifests = home_counters(home).manifests;
+
+	for (unsigned i = 0; i < 20; i++)
+		post_append(mailbox, "Sent", "text\r\n", 0);
+	mailbox_release(&mailbox);
+	for (unsigned i = 0; i < 100 && home_counters(home).manifests == manifests; i++)
+		assert_int_equal(task_sleep(10), ERR_OK);
+	assert_int_equal(home_counters(home).manifests, manifests + 1);
+}
+
+static size_t tombstones(struct mailbox *mailbox)
+{
+	return account_state_folder(&mailbox->state, mailbox_inbox(mailbox))
+		->messages.tombstone_count;
+}
+
+/* It drains the delivery, too: it had been promised the stream, and was paused since. */
+static WAITS void stranger_drains(struct post *post, struct burial *burial)
+{
+	struct stranger *stranger = &burial->stranger;
+	struct operation operation = {.kind = OPERATION_ADD, .folder = stranger->inbox};
+	struct uid_range range;
+	enum err err;
+
+	assert_int_equal(journal_writer_create(engine_journal(post->engine), NULL, OTHER_NODE,
+					       &stranger->writer),
+			 ERR_OK);
+	assert_true(uid_reserve(1, 1, 1, &range));
+	operation.add = stranger->model;
+	operation.add.id = burial->delivered;
+	operation.add.uid = range.first;
+	operation.add.delivered = true;
+	operation_encode(&operation, &stranger->operations);
+	err = stranger_tries(stranger);
+	if (burial->wakes_late && !plant_is_on(PLANT_fence_ignored))
+		assert_int_equal(err, ERR_FENCED);
+	else
+		assert_int_equal(err, ERR_OK);
+	journal_writer_destroy(&stranger->writer);
+}
+
+static void bury(void *argument)
+{
+	struct post *post = argument;
+	struct burial *burial = post->context;
+	struct mailbox *mailbox;
+	struct view *view;
+	struct message message;
+
+	post_format(post);
+	post_open(post);
+	post_add_account(post, ADDRESS, PASSWORD, true, false);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	post_append(mailbox, "INBOX", "one\r\n", 0);
+	stranger_begins(mailbox, &burial->stranger);
+	if (burial->wakes_late)
+		burial->stranger.epoch = mailbox->epoch;
+	mailbox_release(&mailbox);
+	post_close(post);
+	/* The next process has a higher epoch. */
+	post_open(post);
+	post_deliver(post, ADDRESS, "Subject: two\r\n\r\n");
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	view = post_view(mailbox, "INBOX");
+	assert_int_equal(view_count(view), 2);
+	assert_int_equal(view_message(view, 2, &message), ERR_OK);
+	burial->delivered = message.email_id;
+	view_close(&view);
+	expunge_all(mailbox);
+	assert_int_equal(tombstones(mailbox), 1);
+	if (burial->wakes_late) {
+		write_manifest(post, mailbox);
+		mailbox = post_login(post, ADDRESS, PASSWORD);
+		assert_int_equal(tombstones(mailbox), 0);
+	}
+	mailbox_release(&mailbox);
+	stranger_drains(post, burial);
+	post_close(post);
+	post_open(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	view = post_view(mailbox, "INBOX");
+	burial->came_back = view_count(view) != 1;
+	view_close(&view);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static bool comes_back(bool wakes_late)
+{
+	struct burial burial = {.wakes_late = wakes_late};
+	struct post post;
+
+	post_init(&post);
+	post.context = &burial;
+	post_run(&post, bury);
+	stranger_ends(&burial.stranger);
+	post_finish(&post);
+	return burial.came_back;
+}
+
+static void test_nothing_comes_back(void **state)
+{
+	(void)state;
+	assert_false(comes_back(false));
+	assert_false(comes_back(true));
+	plant_set(PLANT_tombstone_forgotten, true);
+	assert_true(comes_back(false));
+	plant_reset();
+	plant_set(PLANT_fence_ignored, true);
+	assert_true(comes_back(true));
+	plant_reset();
+}
+
 /* ---- what a session that stays is told (R6) ---- */
 
 static void stamp_under_a_view(void *argument)
@@ -539,6 +688,7 @@ int main(void)
 		cmocka_unit_test(test_a_home_mends),
 		cmocka_unit_test(test_power_fails_while_mending),
 		cmocka_unit_test(test_power_fails_while_copying),
+		cmocka_unit_test(test_nothing_comes_back),
 		cmocka_unit_test(test_stamp_under_a_view),
 	};
 
