@@ -759,6 +759,20 @@ static struct held_entry *end_of_group(const struct account_state *state, struct
 	return last;
 }
 
+/* One of a group that takes no effect. */
+static enum err pass_over(struct account_state *state, const struct held_entry *entry)
+{
+	struct operation_reader reader = {.mended = false};
+	enum err err = ERR_OK;
+
+	if (entry->plain.size)
+		err = operation_reader_begin(bytes_of_buf(&entry->plain), &reader);
+	if (!err && entry->plain.size)
+		err = raise_floors(state, &reader);
+	operation_reader_finish(&reader);
+	return err ? err : vector_raise(&state->applied, entry->incarnation, entry->seq);
+}
+
 static enum err end_held(struct account_state *state, struct id128 incarnation, uint64_t last,
 			 bool whole)
 {
@@ -769,7 +783,7 @@ static enum err end_held(struct account_state *state, struct id128 incarnation, 
 		struct held_entry *entry = find_held(state, incarnation, seq);
 
 		err = whole ? apply_now(state, incarnation, seq, bytes_of_buf(&entry->plain))
-			    : vector_raise(&state->applied, incarnation, seq);
+			    : pass_over(state, entry);
 		drop_held(state, find_held(state, incarnation, seq));
 	}
 	return err;

@@ -30,6 +30,7 @@
 struct made_entry {
 	struct id128 incarnation;
 	uint64_t seq;
+	bool continues; /* the next one is of the same group, or gives it up */
 	struct buf plain;
 };
 
@@ -339,18 +340,20 @@ static void put_operations(struct world *world, struct writer *writer, struct bu
 	}
 }
 
-static void write_entry(struct world *world, struct writer *writer)
+static void write_part(struct world *world, struct writer *writer, bool continues, bool continued)
 {
-	struct made_entry *entry = &world->entries[world->entry_count];
+	struct made_entry *entry = &world->entries[world->entry_count++];
 	struct operation_head head = {
 		.clock = account_state_clock(&writer->state, 100 + pick(world, 50)),
 		.context = writer->merged ? &writer->state.applied : NULL,
+		.mended = pick(world, 2),
+		.continues = continues,
+		.continued = continued,
 	};
 
-	if (world->entry_count == ENTRIES_MAX)
-		return;
-	world->entry_count++;
-	*entry = (struct made_entry){.incarnation = writer->incarnation, .seq = ++writer->seq};
+	*entry = (struct made_entry){.incarnation = writer->incarnation,
+				     .seq = ++writer->seq,
+				     .continues = continues};
 	operation_head_encode(&head, &entry->plain);
 	put_operations(world, writer, &entry->plain);
 	assert_int_equal(entry->plain.err, ERR_OK);
@@ -358,6 +361,22 @@ static void write_entry(struct world *world, struct writer *writer)
 	assert_int_equal(account_state_apply(&writer->state, entry->incarnation, entry->seq,
 					     bytes_of_buf(&entry->plain)),
 			 ERR_OK);
+	assert_int_equal(account_state_reached(&writer->state, writer->incarnation), writer->seq);
+}
+
+/* One entry, or a group, or one that is given up. */
+static void write_entry(struct world *world, struct writer *writer)
+{
+	unsigned parts = writer->state.folder_count < FOLDERS || pick(world, 6) ? 1
+										: 2 + pick(world, 2);
+	bool given_up = parts > 1 && !pick(world, 3);
+
+	if (world->entry_count + parts + 1 > ENTRIES_MAX)
+		return;
+	for (unsigned i = 0; i < parts; i++)
+		write_part(world, writer, i + 1 < parts || given_up, i != 0);
+	if (given_up)
+		write_part(world, writer, false, false);
 	assert_int_equal(writer->state.held_count, 0);
 }
 
@@ -365,6 +384,8 @@ static void merge_some(struct world *world, struct writer *writer)
 {
 	uint32_t until = pick(world, (uint32_t)world->entry_count + 1);
 
+	while (until && world->entries[until - 1].continues)
+		until--;
 	for (size_t i = 0; i < until; i++)
 		assert_int_equal(account_state_apply(&writer->state, world->entries[i].incarnation,
 						     world->entries[i].seq,
@@ -985,6 +1006,50 @@ static void test_tombstones_wait(void **state)
 	vector_finish(&seen);
 }
 
+/* ---- groups ---- */
+
+/* A group that its writer did not live to end goes when no replica has more of it. */
+static void test_group_without_an_end(void **state)
+{
+	struct id128 dead = number_id(9, 1), own = number_id(9, 2);
+	struct operation add = {.kind = OPERATION_ADD, .folder = folder_id(0), .add = {.uid = 1}};
+	struct operation_head head = {.clock = 5};
+	struct vector known = {0};
+	struct account_state one;
+	const struct collection *messages;
+
+	(void)state;
+	account_state_init(&one, NULL);
+	say_at(&one, dead, 1, &head, NULL, 0);
+	for (uint32_t i = 2; i <= 3; i++) {
+		add.add.id = number_id(2, i);
+		add.add.uid = i;
+		head.continues = true;
+		head.continued = i > 2;
+		say_at(&one, dead, i, &head, &add, 1);
+	}
+	messages = &account_state_folder(&one, folder_id(0))->messages;
+	assert_int_equal(one.held_count, 2);
+	assert_int_equal(vector_get(&one.applied, dead), 1);
+	assert_int_equal(account_state_reached(&one, dead), 3);
+	/* Its UIDs are given out all the same. */
+	assert_int_equal(messages->reserve_top, 3);
+	assert_int_equal(vector_raise(&known, dead, 3), ERR_OK);
+	assert_int_equal(account_state_end_groups(&one, dead, &known), ERR_OK);
+	assert_int_equal(one.held_count, 2);
+	assert_int_equal(vector_raise(&known, dead, 4), ERR_OK);
+	assert_int_equal(account_state_end_groups(&one, own, &known), ERR_OK);
+	assert_int_equal(one.held_count, 2);
+	vector_finish(&known);
+	assert_int_equal(vector_raise(&known, dead, 3), ERR_OK);
+	assert_int_equal(account_state_end_groups(&one, own, &known), ERR_OK);
+	assert_int_equal(one.held_count, 0);
+	assert_int_equal(vector_get(&one.applied, dead), 3);
+	assert_int_equal(messages->count, 0);
+	account_state_finish(&one);
+	vector_finish(&known);
+}
+
 /* ---- lanes ---- */
 
 static void test_lanes(void **state)
@@ -1031,6 +1096,7 @@ int main(void)
 		cmocka_unit_test(test_join_out_of_memory),
 		cmocka_unit_test(test_churn_is_bounded),
 		cmocka_unit_test(test_tombstones_wait),
+		cmocka_unit_test(test_group_without_an_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
