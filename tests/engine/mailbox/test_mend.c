@@ -128,7 +128,7 @@ static void stranger_ends(struct stranger *stranger)
 	buf_finish(&stranger->operations);
 }
 
-/* In lane 1, as a home without a majority does: a copy, a flag on the first, the second expunged. */
+/* In lane 1, as a home without a majority: a copy, a flag on the first, the second expunged. */
 static WAITS void stranger_works(struct post *post)
 {
 	struct stranger *stranger = &scene_of(post)->stranger;
