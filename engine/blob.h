@@ -71,6 +71,19 @@ WAITS MUST_USE enum err blob_read(struct blobs *blobs, const struct blob_ref *re
 /* Blobs opened for reading since the start: what tests count. */
 uint64_t blob_read_count(const struct blobs *blobs);
 
+/* What is not as redundant as it should be, as of the last survey, and what was done about it. */
+struct repair_status {
+	uint64_t sets_degraded;      /* sealed ones that lack a column */
+	uint64_t sets_exposed;       /* of these: another loss would lose blobs */
+	uint64_t sets_unrecoverable; /* of these: too much is damaged to make a column anew */
+	uint64_t columns_missing, columns_damaged;
+	uint64_t columns_waiting;    /* of these: for a volume to take them, or to come back */
+	uint64_t bytes_left;         /* at most: to be written */
+	uint64_t columns_rebuilt, bytes_written; /* since the start */
+	uint64_t bytes_per_second;   /* lately; 0: none */
+	bool running;
+};
+
 /* What `status` shows. */
 struct blobs_status {
 	uint64_t sets_open, sets_sealed, sets_unsealed_old; /* old: waiting for evacuation */
@@ -82,6 +95,7 @@ struct blobs_status {
 		uint8_t k, m;
 	} profile;                  /* of the foreground writer's set now; {0,0}: none possible */
 	unsigned volumes_tolerated; /* how many more volume losses lose no blob, now, from what is */
+	struct repair_status repair;
 };
 void blobs_get_status(const struct blobs *blobs, struct blobs_status *out);
 /* Answers far later than the best volumes do, or not at all: others are used where one can. */

@@ -31,6 +31,7 @@
 	X(restamp_modseq_stays, "a modseq that some home's clients may miss stays what it is")    \
 	X(restamp_removals_stay, "removals on one side do not raise HIGHESTMODSEQ")               \
 	X(group_in_parts, "each entry of a group takes effect as it comes")                       \
+	X(repair_from_rotten, "a column is made anew from bytes known to be bad, unchecked")      \
 	X(wrong_matrix_row, "one parity column is computed with another's row of the matrix")
 
 enum plant {

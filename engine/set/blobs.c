@@ -4,12 +4,14 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
+#include "engine/set/repair.h"
 
 #define DEFAULT_COLUMN_SIZE (64u << 20)
 #define DEFAULT_IDLE_MS (60u * 60 * 1000)
 #define DEFAULT_HEDGE_MS 2000u
 #define DEFAULT_READ_HEDGE_MS 500u
 #define DEFAULT_HEDGE_FLOOR_MS 50u
+#define DEFAULT_REPAIR_AFTER_MS (10u * 60 * 1000)
 
 static uint64_t or_default(uint64_t value, uint64_t fallback)
 {
@@ -34,7 +36,7 @@ static enum err learn_predecessors(struct blobs *blobs, const struct column_head
 	return err;
 }
 
-static enum err learn_column(struct blobs *blobs, const uint8_t *item)
+enum err blobs_learn_column(struct blobs *blobs, const uint8_t *item)
 {
 	struct column_header header;
 	struct hash128 seal = {load_u64(item + COLUMN_HEADER_SIZE),
@@ -76,7 +78,7 @@ static WAITS enum err learn_some(struct blobs *blobs, struct id128 volume, uint6
 	for (uint32_t i = 0; err == ERR_OK && i < call->count; i++) {
 		const uint8_t *item = call->items->data + i * (size_t)SET_ENUMERATE_ITEM;
 
-		err = learn_column(blobs, item);
+		err = blobs_learn_column(blobs, item);
 		*after = load_u64(item + 24);
 	}
 	ask_release(call);
@@ -119,6 +121,7 @@ static void set_defaults(struct blobs_options *options)
 	options->hedge_ms = or_default(options->hedge_ms, DEFAULT_HEDGE_MS);
 	options->hedge_floor_ms = or_default(options->hedge_floor_ms, DEFAULT_HEDGE_FLOOR_MS);
 	options->read_hedge_ms = or_default(options->read_hedge_ms, DEFAULT_READ_HEDGE_MS);
+	options->repair_after_ms = or_default(options->repair_after_ms, DEFAULT_REPAIR_AFTER_MS);
 }
 
 static WAITS enum err open_members(struct blobs *blobs)
@@ -162,6 +165,7 @@ static WAITS void destroy(struct blobs *blobs)
 		open_set_leave(blobs->open_sets);
 	ask_forget_all(blobs);
 	health_finish(&blobs->health);
+	repair_destroy(&blobs->repair);
 	directory_store_destroy(&blobs->directory);
 	memory_free(blobs->members);
 	memory_free(blobs);
@@ -191,6 +195,10 @@ enum err blobs_open(const struct blobs_options *options, struct blobs **out)
 		err = open_members(blobs);
 	if (err == ERR_OK)
 		err = load_directory(blobs);
+	if (err == ERR_OK)
+		err = repair_create(blobs, &blobs->repair);
+	if (err == ERR_OK && !options->passive)
+		err = repair_start(blobs->repair);
 	if (err != ERR_OK) {
 		destroy(blobs);
 		return err;
@@ -224,6 +232,7 @@ void blobs_close(struct blobs **blobs)
 	closing->closing = true;
 	writer_stop(closing);
 	env_timer_stop(closing->env, &closing->recovery_timer);
+	repair_stop(closing->repair);
 	group_wait(&closing->tasks);
 	wait_for_appends(closing);
 	destroy(closing);
@@ -232,6 +241,12 @@ void blobs_close(struct blobs **blobs)
 void blobs_layout_changed(struct blobs *blobs)
 {
 	recovery_kick(blobs);
+	repair_kick(blobs->repair);
+}
+
+enum err blobs_repair(struct blobs *blobs)
+{
+	return repair_run(blobs->repair);
 }
 
 enum err blobs_settle(struct blobs *blobs)
@@ -242,10 +257,11 @@ enum err blobs_settle(struct blobs *blobs)
 
 /* ---- status ---- */
 
-/* How many more members the set may lose; unreachable ones are lost already. */
+/* How many more members the set may lose; unreachable and damaged ones are lost already. */
 static int tolerates(const struct blobs *blobs, const struct directory_record *record)
 {
 	struct id128 volumes[PROFILE_MEMBER_MAX], tags[PROFILE_MEMBER_MAX];
+	uint32_t missing = repair_missing(blobs->repair, record->set);
 	int tolerated = record->birth.profile.m;
 
 	set_members(record, volumes, tags);
@@ -253,8 +269,7 @@ static int tolerates(const struct blobs *blobs, const struct directory_record *r
 		const struct layout_volume *volume =
 			layout_find(blobs->options.layout, volumes[i]);
 
-		if (volume == NULL || volume->failed)
-			tolerated--;
+		tolerated -= volume == NULL || volume->failed || (missing >> i & 1) != 0;
 	}
 	return tolerated;
 }
@@ -296,4 +311,5 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 	if (tolerated == INT32_MAX)
 		tolerated = out->profile.m;
 	out->volumes_tolerated = tolerated > 0 ? (unsigned)tolerated : 0;
+	repair_get_status(blobs->repair, &out->repair);
 }

@@ -32,6 +32,8 @@ struct blobs_options {
 	 * least the floor (default 50 ms), at the most so long (default 2 s; for reads 500 ms).
 	 */
 	uint64_t hedge_floor_ms, hedge_ms, read_hedge_ms;
+	uint64_t repair_after_ms;    /* until a volume that is not there is given up; default 10 min */
+	uint64_t repair_rate;        /* bytes a second; default: as fast as the foreground lets it */
 	/* No background work but what blobs_settle() does: for tools and tests. */
 	bool passive;
 };
@@ -49,5 +51,10 @@ void blobs_layout_changed(struct blobs *blobs);
  * something is left that needs volumes which do not answer.
  */
 WAITS MUST_USE enum err blobs_settle(struct blobs *blobs);
+/*
+ * Makes everything anew that is missing or damaged and can be made anew now, without waiting for
+ * volumes that may come back. ERR_UNAVAILABLE: something is left.
+ */
+WAITS MUST_USE enum err blobs_repair(struct blobs *blobs);
 
 #endif

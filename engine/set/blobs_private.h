@@ -12,6 +12,7 @@
  *   evacuate.c   copies a set that cannot be sealed
  *   inheritance.c what the successors of a set hold
  *   recovery.c   which sets have to be finished, and when
+ *   repair.c     makes missing columns of sealed sets anew (engine/set/repair.h)
  */
 #ifndef AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
 #define AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
@@ -60,7 +61,13 @@ struct blobs {
 	uint64_t read_count, seals, evacuations, degraded_reads, mirror_reads, records_lost;
 	uint64_t hedged_reads;
 	uint64_t bytes_stored;
+	struct repair *repair;
 };
+
+/* ---- blobs.c ---- */
+
+/* What an item of SET_ENUMERATE says, into the directory as this process sees it. */
+MUST_USE enum err blobs_learn_column(struct blobs *blobs, const uint8_t *item);
 
 /* ---- open_set.c ---- */
 

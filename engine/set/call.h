@@ -28,7 +28,9 @@ enum set_operation {
 	SET_LIST,
 	SET_TRUNCATE,
 	SET_REMOVE,
-	SET_ENUMERATE
+	SET_ENUMERATE,
+	SET_CHECK,
+	SET_REBUILD
 };
 
 /* Makes the column durably: the data file or the mirror. ERR_EXISTS, ERR_NOSPACE. */
@@ -129,11 +131,14 @@ struct set_list_call {
 	uint32_t count;
 };
 
-/* SET_TRUNCATE: drops an unfinished tail. SET_REMOVE: deletes the column; absent is success. */
+/*
+ * SET_TRUNCATE: drops an unfinished tail. SET_REMOVE: deletes the column; absent is success, and so
+ * is another placement's file when `tag` is not zero.
+ */
 struct set_simple_call {
 	struct wire_call wire;
 	uint64_t set;
-	struct id128 uuid;
+	struct id128 uuid, tag;
 };
 
 /* The columns of this volume: those with a set id above `after` (when `resume`), in order. */
@@ -141,12 +146,57 @@ struct set_enumerate_call {
 	struct wire_call wire;
 	bool resume;
 	uint64_t after;
-	/* Items of SET_ENUMERATE_ITEM bytes: the header, then the seal id, or zeros. */
+	/* Items of SET_ENUMERATE_ITEM bytes: the header, the seal id or zeros, u8 set_enumerate_flags. */
 	struct shared *items;
 	uint32_t count;
 	bool more;
 };
 
-#define SET_ENUMERATE_ITEM (COLUMN_HEADER_SIZE + 16u)
+#define SET_ENUMERATE_ITEM (COLUMN_HEADER_SIZE + 17u)
+
+/* Damage that the scan at the start has met; a write that failed. */
+enum set_enumerate_flags { SET_ENUMERATE_DAMAGED = 1 };
+
+/* What is wrong with a column, as struct column_fault_report says it (engine/set/column_check.h). */
+struct set_fault {
+	uint8_t fault; /* enum column_fault */
+	uint64_t offset, size;
+};
+
+/*
+ * Reads the whole column file and checks it; of an unsealed one, what is synced. Memory may run out
+ * for a list of faults: then ERR_NOMEM, and nothing is known.
+ */
+struct set_check_call {
+	struct wire_call wire;
+	uint64_t set;
+	uint64_t rate;          /* bytes a second; 0: as fast as it goes */
+	struct shared *faults;  /* struct set_fault, `count` of them; NULL when there are none */
+	uint32_t count;
+	uint64_t bytes_read;
+};
+
+/*
+ * Makes a column of a sealed set anew from k others, as a file of its own that takes its name only
+ * when it is synced, read back and found to be what the certificate says. ERR_EXISTS: this volume
+ * holds another column of the set, or this one and `replace` is not set; ERR_UNAVAILABLE: fewer
+ * than k siblings give their bytes; ERR_CORRUPT: what they give does not make this column;
+ * ERR_NOSPACE. Whatever the error, what was there is there still.
+ */
+struct set_rebuild_call {
+	struct wire_call wire;
+	uint64_t set;
+	bool replace;
+	struct column_header header; /* of the new file: its own column, kind and tag */
+	struct set_certificate certificate;
+	struct id128 volumes[PROFILE_MEMBER_MAX]; /* where the siblings are; zero: not to be asked */
+	/*
+	 * What is known to be bad in them, by column: struct set_fault, offsets in the file. NULL:
+	 * nothing. The references are given.
+	 */
+	struct shared *faults[PROFILE_MEMBER_MAX];
+	uint64_t rate;       /* bytes written a second; 0: as fast as it goes */
+	uint64_t bytes_done; /* out: written */
+};
 
 #endif

@@ -339,7 +339,8 @@ static WAITS enum err remove_column(struct member *member, struct member_column 
 
 	if (!id128_equal(header->uuid, call->uuid))
 		return ERR_CONFLICT;
-	if (column->removed)
+	if (column->removed ||
+	    (!id128_is_zero(call->tag) && !id128_equal(header->tag, call->tag)))
 		return ERR_OK;
 	column->removed = column->broken = true;
 	map_remove(&member->columns, &header->set);
@@ -399,6 +400,8 @@ static enum err enumerate(struct member *member, struct set_enumerate_call *call
 		column_header_encode(&batch[i]->header, item);
 		store_u64(item + COLUMN_HEADER_SIZE, seal.low);
 		store_u64(item + COLUMN_HEADER_SIZE + 8, seal.high);
+		item[COLUMN_HEADER_SIZE + 16] =
+			batch[i]->damaged || batch[i]->broken ? SET_ENUMERATE_DAMAGED : 0;
 	}
 	return ERR_OK;
 }
@@ -427,9 +430,12 @@ static uint64_t set_of(const struct wire_call *call)
 	case SET_TRUNCATE:
 	case SET_REMOVE:
 		return ((const struct set_simple_call *)call)->set;
+	case SET_CHECK:
+		return ((const struct set_check_call *)call)->set;
 	case SET_CREATE:
 	case SET_APPEND:
 	case SET_ENUMERATE:
+	case SET_REBUILD:
 		break;
 	}
 	return 0;
@@ -458,9 +464,12 @@ static WAITS enum err perform(struct member *member, struct member_column *colum
 		return truncate_tail(column, (struct set_simple_call *)call);
 	case SET_REMOVE:
 		return remove_column(member, column, (struct set_simple_call *)call);
+	case SET_CHECK:
+		return member_check(member, column, (struct set_check_call *)call);
 	case SET_CREATE:
 	case SET_APPEND:
 	case SET_ENUMERATE:
+	case SET_REBUILD:
 		break;
 	}
 	return ERR_INVALID;
@@ -479,6 +488,8 @@ static WAITS enum err dispatch(struct member *member, struct wire_call *call)
 
 	if (call->operation == SET_CREATE)
 		return create(member, (struct set_create_call *)call);
+	if (call->operation == SET_REBUILD)
+		return member_rebuild(member, (struct set_rebuild_call *)call);
 	column = find(member, set);
 	if (column == NULL)
 		return call->operation == SET_REMOVE ? ERR_OK : ERR_NOTFOUND;
@@ -508,6 +519,8 @@ static void refuse(struct wire_call *call, enum err err)
 		shared_release(&((struct set_certify_call *)call)->index);
 	if (call->operation == SET_APPEND)
 		shared_release(&((struct set_append_call *)call)->record);
+	if (call->operation == SET_REBUILD)
+		member_rebuild_release((struct set_rebuild_call *)call);
 	wire_reply(call, err);
 }
 
@@ -593,6 +606,7 @@ void member_close(struct member **member)
 	if (closing == NULL)
 		return;
 	*member = NULL;
+	closing->closing = true;
 	wire_unserve(closing->wire, volume_id(closing->volume), WIRE_SET);
 	group_wait(&closing->tasks);
 	/* Appends complete even when the env has stopped, so this wait may not be cut short. */

@@ -5,6 +5,8 @@
  *   member_scan.c  what a file says after a restart
  *   member_read.c  reading records, ranges and indexes
  *   member_seal.c  reading back for a vote, parity, footers
+ *   member_check.c    reading a whole column for faults
+ *   member_rebuild.c  making a sealed column anew from its siblings
  */
 #ifndef AEROSTORE_ENGINE_SET_MEMBER_PRIVATE_H
 #define AEROSTORE_ENGINE_SET_MEMBER_PRIVATE_H
@@ -42,6 +44,8 @@ struct member_page {
 	uint8_t bytes[COLUMN_INDEX_PAGE];
 };
 
+struct rebuild;
+
 struct member {
 	struct volume *volume;
 	struct wire *wire;
@@ -52,6 +56,8 @@ struct member {
 	uint64_t tick;      /* orders the uses of files */
 	size_t open_files;
 	struct member_page *pages;
+	struct rebuild *rebuilds; /* under way */
+	bool closing;             /* what takes long ends */
 };
 
 bool member_column_sealed(const struct member_column *column);
@@ -66,8 +72,9 @@ WAITS MUST_USE enum err member_open_log(struct member *member, struct member_col
 					struct buf *header);
 void member_answer(const struct member_column *column, struct set_answer *out);
 
-/* member_scan.c: opens all columns of the volume. */
+/* member_scan.c: opens all columns of the volume; takes a sealed one for what its trailer says. */
 WAITS MUST_USE enum err member_scan(struct member *member);
+void member_take_trailer(struct member_column *column, const struct column_trailer *trailer);
 
 /* member_read.c */
 WAITS MUST_USE enum err member_read(struct member *member, struct member_column *column,
@@ -86,5 +93,15 @@ WAITS MUST_USE enum err member_vote(struct member *member, struct member_column 
 				    struct set_vote_call *call);
 WAITS MUST_USE enum err member_certify(struct member *member, struct member_column *column,
 				       struct set_certify_call *call);
+
+/* member_check.c */
+WAITS MUST_USE enum err member_check(struct member *member, struct member_column *column,
+				     struct set_check_call *call);
+
+/* member_rebuild.c; releases what came with the call. */
+WAITS MUST_USE enum err member_rebuild(struct member *member, struct set_rebuild_call *call);
+void member_rebuild_release(struct set_rebuild_call *call);
+/* The name of an unfinished one, below the volume's directory. */
+void member_rebuild_name(uint64_t set, uint8_t column, char out[COLUMN_NAME_SIZE]);
 
 #endif

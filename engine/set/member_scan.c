@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/memory.h"
@@ -191,7 +192,7 @@ static WAITS enum err read_header(struct member *member, const char *name,
 	return err;
 }
 
-static void take_trailer(struct member_column *column, const struct column_trailer *trailer)
+void member_take_trailer(struct member_column *column, const struct column_trailer *trailer)
 {
 	const struct set_certificate *certificate = &trailer->certificate;
 	struct column_vote vote = {.seal = certificate->seal,
@@ -261,7 +262,7 @@ static WAITS enum err open_column(struct member *member, const char *name, uint6
 		/* The mirror was met first. */
 		log_close(&column->log);
 		records_finish(&column->records);
-		take_trailer(column, &trailer);
+		member_take_trailer(column, &trailer);
 	}
 	if (column != NULL)
 		return merge_parity(member, column, kind, sealed);
@@ -272,7 +273,7 @@ static WAITS enum err open_column(struct member *member, const char *name, uint6
 	if (column == NULL)
 		return ERR_NOMEM;
 	if (sealed) {
-		take_trailer(column, &trailer);
+		member_take_trailer(column, &trailer);
 	} else {
 		err = member_open_log(member, column, &ignored);
 		if (err == ERR_OK)
@@ -284,6 +285,23 @@ static WAITS enum err open_column(struct member *member, const char *name, uint6
 	if (err != ERR_OK)
 		member_column_destroy(column);
 	return err;
+}
+
+/* A rebuild that was cut short: nothing refers to it. */
+static bool is_unfinished(const char *name)
+{
+	size_t size = strlen(name);
+
+	return size > 4 && size + sizeof("columns/") <= COLUMN_NAME_SIZE &&
+	       strcmp(name + size - 4, ".new") == 0;
+}
+
+static WAITS enum err remove_unfinished(struct member *member, const char *name)
+{
+	char path[COLUMN_NAME_SIZE];
+
+	(void)snprintf(path, sizeof(path), "columns/%s", name);
+	return volume_remove_file(member->volume, path);
 }
 
 enum err member_scan(struct member *member)
@@ -299,6 +317,10 @@ enum err member_scan(struct member *member)
 		uint8_t index;
 
 		at += strlen(name) + 1;
+		if (is_unfinished(name)) {
+			err = remove_unfinished(member, name);
+			continue;
+		}
 		if (column_parse_name(name, &set, &index, &kind) != ERR_OK)
 			continue;
 		column_name(set, index, kind, path);

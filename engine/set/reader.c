@@ -15,6 +15,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
+#include "engine/set/repair.h"
 #include "engine/set/stripe.h"
 
 #define SUCCESSOR_DEPTH_MAX 16
@@ -156,6 +157,8 @@ static WAITS enum err ask_member(struct lookup *lookup, unsigned member, bool fr
 		lookup->silent |= 1u << member;
 	}
 	lookup->damaged |= err == ERR_CORRUPT;
+	if (err == ERR_CORRUPT)
+		repair_suspect(blobs->repair, lookup->set, (uint8_t)member);
 	if (err != ERR_OK)
 		lookup->tried |= 1u << member;
 	ask_release(call);

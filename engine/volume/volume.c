@@ -577,6 +577,25 @@ enum err volume_open_file(struct volume *volume, const char *name, struct env_fi
 	return err;
 }
 
+enum err volume_rename_file(struct volume *volume, const char *name, const char *to_name)
+{
+	struct buf path = {0}, to_path = {0};
+	enum err err;
+
+	if (volume->state == VOLUME_FAILED)
+		return ERR_IO;
+	err = join_path(volume->directory, name, &path);
+	if (err == ERR_OK)
+		err = join_path(volume->directory, to_name, &to_path);
+	if (err == ERR_OK)
+		err = io_rename(path_of(&path), path_of(&to_path));
+	if (err == ERR_OK)
+		err = sync_parent(path_of(&to_path));
+	buf_finish(&path);
+	buf_finish(&to_path);
+	return judge(volume, err);
+}
+
 enum err volume_remove_file(struct volume *volume, const char *name)
 {
 	struct buf path = {0};
@@ -636,6 +655,11 @@ void volume_watch(struct volume *volume, void (*changed)(struct volume *volume, 
 struct sched *volume_sched(struct volume *volume)
 {
 	return volume->sched;
+}
+
+bool volume_is_busy(const struct volume *volume)
+{
+	return volume->commit.busy || volume->commit.queue.first != NULL;
 }
 
 struct volume_counters volume_counters(const struct volume *volume)

@@ -110,9 +110,15 @@ WAITS MUST_USE enum err volume_create_file(struct volume *volume, const char *na
 					   struct env_file **out);
 WAITS MUST_USE enum err volume_open_file(struct volume *volume, const char *name,
 					 struct env_file **out);
+/* Renames within one folder, replacing what bears the name, and syncs that folder. */
+WAITS MUST_USE enum err volume_rename_file(struct volume *volume, const char *name,
+					   const char *to_name);
 /* Unlinks and syncs the directory. */
 WAITS MUST_USE enum err volume_remove_file(struct volume *volume, const char *name);
 WAITS MUST_USE enum err volume_list(struct volume *volume, const char *folder, struct buf *names);
+
+/* Whether somebody waits for a commit now. */
+bool volume_is_busy(const struct volume *volume);
 
 struct volume_counters {
 	uint64_t commits, writes, bytes, write_errors;

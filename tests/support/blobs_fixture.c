@@ -38,20 +38,34 @@ void blobs_fixture_add_disks(struct blobs_fixture *fixture, struct sim *sim, siz
 	}
 }
 
+static WAITS enum err format_one(size_t index, struct id128 id)
+{
+	const struct volume_identity identity = {
+		.cluster = CLUSTER, .node = NODE, .volume = id, .created_ms = 1700000000000};
+	char path[32];
+
+	blobs_fixture_path(index, path);
+	return volume_format(path, &identity);
+}
+
 void blobs_fixture_format(struct blobs_fixture *fixture)
 {
 	for (size_t i = 0; i < fixture->volume_count; i++) {
-		const struct volume_identity identity = {.cluster = CLUSTER,
-							 .node = NODE,
-							 .volume = blobs_fixture_volume(i),
-							 .created_ms = 1700000000000};
-		char path[32];
-		enum err err;
+		enum err err = format_one(i, blobs_fixture_volume(i));
 
-		blobs_fixture_path(i, path);
-		err = volume_format(path, &identity);
 		assert_true(err == ERR_OK || err == ERR_EXISTS || err == ERR_CANCELED);
 	}
+}
+
+void blobs_fixture_replace(struct blobs_fixture *fixture, size_t index, uint8_t generation)
+{
+	struct id128 id = blobs_fixture_volume(index);
+	enum err err;
+
+	(void)fixture;
+	id.octets[2] = generation;
+	err = format_one(index, id);
+	assert_true(err == ERR_OK || err == ERR_CANCELED);
 }
 
 static WAITS void open_volumes(struct blobs_fixture *fixture)
@@ -69,7 +83,7 @@ static WAITS void open_volumes(struct blobs_fixture *fixture)
 		if ((fixture->away >> i & 1) == 0 &&
 		    volume_open(task_sched(), path, CLUSTER,
 				&fixture->volumes[fixture->open_count]) == ERR_OK)
-			fixture->open_count++;
+			volume.volume = volume_id(fixture->volumes[fixture->open_count++]);
 		else
 			volume.failed = true;
 		assert_int_equal(layout_put(&fixture->layout, &volume), ERR_OK);

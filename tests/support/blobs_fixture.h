@@ -57,6 +57,9 @@ WAITS MUST_USE enum err blobs_fixture_get(struct blobs_fixture *fixture, size_t 
 WAITS void blobs_fixture_check(struct blobs_fixture *fixture);
 /* The volume's directory goes, as by rm -rf, and the layout learns that it failed. */
 WAITS void blobs_fixture_lose(struct blobs_fixture *fixture, size_t volume);
+/* An empty volume with an id of its own in the place of one that is lost. Not open yet. */
+WAITS void blobs_fixture_replace(struct blobs_fixture *fixture, size_t index, uint8_t generation);
+/* Of the first one at that place. */
 struct id128 blobs_fixture_volume(size_t index);
 void blobs_fixture_path(size_t index, char out[32]);
 
