@@ -38,7 +38,7 @@ LIBS := $(TOOL_LIBS) $(NET_LIBS) $(ENGINE_LIBS)
 
 LAYERS := engine net mail lmtp imap
 LINK_ORDER := imap lmtp mail net engine
-PROGRAMS := aerod aeroctl
+PROGRAMS := aerod aeroctl aerofsck
 
 sources = $(sort $(shell test -d $(1) && find $(1) -name '*.c'))
 objects = $(patsubst %.c,$(B)/%.o,$(call sources,$(1)))
@@ -188,7 +188,7 @@ MANUALS := $(wildcard docs/man/*.[1-8])
 install: all ## DESTDIR=, PREFIX=/usr/local
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(B)/aeroctl $(DESTDIR)$(PREFIX)/bin/aeroctl
-	install -m 755 $(B)/aerod $(DESTDIR)$(PREFIX)/sbin/aerod
+	install -m 755 $(B)/aerod $(B)/aerofsck $(DESTDIR)$(PREFIX)/sbin
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' docs/systemd/aerod.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/aerod.service
 	for page in $(MANUALS); do \

@@ -170,6 +170,7 @@ static enum err open_store(struct engine *engine, const struct engine_options *o
 		.node = options->node,
 		.signing = options->node_signing,
 		.column_size = options->column_size,
+		.passive = options->passive,
 	};
 	err = blobs_open(&blobs_options, &engine->blobs);
 	if (err != ERR_OK)

@@ -36,6 +36,7 @@ struct engine_options {
 	uint64_t unlocked_cache_ms;    /* 0: 30 minutes */
 	uint64_t snapshot_entries;     /* 0: 1000; small in tests */
 	size_t argon2_parallel;        /* 0: 2 */
+	bool passive;                  /* sets are left as they are: for who only reads */
 };
 
 /*

@@ -8,7 +8,7 @@
 #include "tools/aeroctl/admin_key.h"
 #include "tools/aeroctl/client.h"
 #include "tools/aeroctl/output.h"
-#include "tools/aeroctl/secret_input.h"
+#include "tools/common/secret_input.h"
 #include "tools/common/admin_protocol.h"
 #include "tools/common/hex.h"
 

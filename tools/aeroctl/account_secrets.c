@@ -5,7 +5,7 @@
 
 #include "tools/aeroctl/client.h"
 #include "tools/aeroctl/output.h"
-#include "tools/aeroctl/secret_input.h"
+#include "tools/common/secret_input.h"
 
 static void put_secret(json_t *request, const char *name, const struct buf *secret)
 {

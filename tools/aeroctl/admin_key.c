@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/base/memory.h"
-#include "tools/aeroctl/secret_input.h"
+#include "tools/common/secret_input.h"
 #include "tools/common/hex.h"
 #include "tools/common/secret_file.h"
 

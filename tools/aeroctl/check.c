@@ -10,7 +10,7 @@
 #include "engine/base/memory.h"
 #include "tools/aeroctl/mail_client.h"
 #include "tools/aeroctl/output.h"
-#include "tools/aeroctl/secret_input.h"
+#include "tools/common/secret_input.h"
 #include "tools/common/hex.h"
 
 #define ATTACHMENT_SIZE 30000u

@@ -13,7 +13,7 @@
 #include "tools/aeroctl/admin_key.h"
 #include "tools/aeroctl/certificate.h"
 #include "tools/aeroctl/output.h"
-#include "tools/aeroctl/secret_input.h"
+#include "tools/common/secret_input.h"
 #include "tools/common/hex.h"
 #include "tools/common/node_keys.h"
 

@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "tools/aeroctl/secret_input.h"
+#include "tools/common/secret_input.h"
 
 #include <bsd/readpassphrase.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine/base/memory.h"
 #include "engine/crypto/slot.h"
-#include "tools/aeroctl/control.h"
+
+static __attribute__((format(printf, 1, 2))) enum program_exit fail(const char *format, ...)
+{
+	va_list arguments;
+
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+	return PROGRAM_USAGE;
+}
 
 /* An octet at a time: nothing behind the line is taken, and no buffer of stdio keeps a copy. */
 static enum program_exit read_line(int descriptor, const char *name, struct buf *out)
@@ -22,13 +34,13 @@ static enum program_exit read_line(int descriptor, const char *name, struct buf 
 	       octet != '\n')
 		buf_put_u8(out, (uint8_t)octet);
 	if (got < 0)
-		return control_fail(PROGRAM_USAGE, "%s: %s", name, strerror(errno));
+		return fail("%s: %s", name, strerror(errno));
 	if (out->size > SLOT_SECRET_MAX)
-		return control_fail(PROGRAM_USAGE, "%s: the first line is longer than %u octets",
+		return fail("%s: the first line is longer than %u octets",
 				    name, SLOT_SECRET_MAX);
 	if (out->size != 0 && out->data[out->size - 1] == '\r')
 		out->size--;
-	return out->err == ERR_OK ? PROGRAM_OK : control_fail(PROGRAM_USAGE, "out of memory");
+	return out->err == ERR_OK ? PROGRAM_OK : fail("out of memory");
 }
 
 static enum program_exit read_file(const char *file, struct buf *out)
@@ -40,7 +52,7 @@ static enum program_exit read_file(const char *file, struct buf *out)
 		return read_line(STDIN_FILENO, "standard input", out);
 	descriptor = open(file, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0)
-		return control_fail(PROGRAM_USAGE, "%s: %s", file, strerror(errno));
+		return fail("%s: %s", file, strerror(errno));
 	status = read_line(descriptor, file, out);
 	close(descriptor);
 	return status;
@@ -57,10 +69,10 @@ static enum program_exit ask(const char *option, const char *prompt, struct buf 
 		buf_put_string(out, line);
 	memory_wipe(line, sizeof(line));
 	if (!read)
-		return control_fail(PROGRAM_USAGE,
+		return fail(
 				    "no terminal to ask for it: give %s FILE (- for stdin)",
 				    option);
-	return out->err == ERR_OK ? PROGRAM_OK : control_fail(PROGRAM_USAGE, "out of memory");
+	return out->err == ERR_OK ? PROGRAM_OK : fail("out of memory");
 }
 
 static enum program_exit ask_again(const char *option, struct buf *out)
@@ -69,7 +81,7 @@ static enum program_exit ask_again(const char *option, struct buf *out)
 	enum program_exit status = ask(option, "the same again", &again);
 
 	if (status == PROGRAM_OK && !bytes_equal(bytes_of_buf(out), bytes_of_buf(&again)))
-		status = control_fail(PROGRAM_USAGE, "the two are not the same");
+		status = fail("the two are not the same");
 	buf_finish(&again);
 	return status;
 }
@@ -81,12 +93,12 @@ enum program_exit secret_input(const char *file, const char *option, const char 
 
 	/* Grown once, so that no copy stays behind in freed memory. */
 	if (buf_reserve(out, SLOT_SECRET_MAX + 1) != ERR_OK)
-		return control_fail(PROGRAM_USAGE, "out of memory");
+		return fail("out of memory");
 	status = file != NULL ? read_file(file, out) : ask(option, prompt, out);
 	if (status == PROGRAM_OK && out->size == 0)
-		status = control_fail(PROGRAM_USAGE, "%s: nothing was given", prompt);
+		status = fail("%s: nothing was given", prompt);
 	if (status == PROGRAM_OK && use == SECRET_NEW && out->size < SECRET_NEW_MIN)
-		status = control_fail(PROGRAM_USAGE, "%s: give %u characters or more", prompt,
+		status = fail("%s: give %u characters or more", prompt,
 				      SECRET_NEW_MIN);
 	if (status == PROGRAM_OK && file == NULL && use == SECRET_NEW)
 		status = ask_again(option, out);

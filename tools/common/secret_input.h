@@ -3,8 +3,8 @@
  * secret_input - passwords and codes, from a file, standard input, or a terminal
  * without echo. Never from the command line, which everybody on the host can see.
  */
-#ifndef AEROSTORE_TOOLS_AEROCTL_SECRET_INPUT_H
-#define AEROSTORE_TOOLS_AEROCTL_SECRET_INPUT_H
+#ifndef AEROSTORE_TOOLS_COMMON_SECRET_INPUT_H
+#define AEROSTORE_TOOLS_COMMON_SECRET_INPUT_H
 
 #include "engine/base/bytes.h"
 #include "tools/common/program.h"
