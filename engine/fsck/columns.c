@@ -105,6 +105,7 @@ static WAITS enum err look_at_ends(struct env_file *env_file, uint64_t set,
 				   struct fsck_file *file)
 {
 	uint8_t *bytes = memory_allocate(LOG_HEADER_SIZE);
+	struct column_header other;
 	struct env_stat stat;
 	size_t size;
 	enum err err = bytes != NULL ? ERR_OK : ERR_NOMEM;
@@ -115,6 +116,11 @@ static WAITS enum err look_at_ends(struct env_file *env_file, uint64_t set,
 		err = column_header_find(bytes_make(bytes, size), set, file->column, file->kind,
 					 &file->header);
 		file->has_header = err == ERR_OK;
+		/* Either of the two: a later version may have been at work between them. */
+		if (size == LOG_HEADER_SIZE &&
+		    (column_header_decode(bytes, &other) == ERR_NEWER ||
+		     column_header_decode(bytes + COLUMN_HEADER_COPY, &other) == ERR_NEWER))
+			err = ERR_NEWER;
 		if (err != ERR_NEWER)
 			err = ERR_OK;
 	}
@@ -385,7 +391,9 @@ static enum err take_record(void *context, const struct record *record, uint64_t
 	(void)offset;
 	(void)whole;
 	visit->fsck->result->records++;
-	fsck_note_piece(visit->fsck, record);
+	/* What was not finished does not count: its predecessor is whole. */
+	if (visit->set->sealed || !visit->set->has_header || !visit->set->header.born_sealed)
+		fsck_note_piece(visit->fsck, record);
 	if (!visit->set->sealed &&
 	    (record->type == RECORD_BLOB || record->type == RECORD_LOST))
 		return note_copy(visit, record);

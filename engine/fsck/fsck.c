@@ -129,11 +129,25 @@ static void attach(struct fsck *fsck, struct fsck_work *work, size_t problem)
 bool fsck_report(struct fsck *fsck, const struct fsck_problem *problem, struct fsck_work *work)
 {
 	const struct fsck_options *options = fsck->options;
-	struct fsck_problem *kept = keep(fsck, problem);
+	bool note = infos[problem->code].question != NULL &&
+		    strcmp(infos[problem->code].question, FSCK_TAKE_NOTE) == 0;
+	struct fsck_problem *kept;
 	bool wanted;
 
+	if (note && fsck_is_known(fsck, problem)) {
+		fsck->result->known++;
+		return false;
+	}
+	kept = keep(fsck, problem);
 	if (kept == NULL)
 		return false;
+	if (note) {
+		wanted = default_answer(fsck, problem->code);
+		if (options->found != NULL)
+			wanted = options->found(options->context, kept, wanted);
+		kept->decided = wanted;
+		return false;
+	}
 	if (work == NULL || infos[problem->code].question == NULL) {
 		if (options->found != NULL)
 			(void)options->found(options->context, kept, false);
@@ -250,6 +264,8 @@ static void start(struct fsck *fsck)
 	map_init(&fsck->pieces, FSCK_PIECE_KEY);
 	map_init(&fsck->streams, sizeof(struct id128));
 	map_init(&fsck->directory, sizeof(uint64_t));
+	map_init(&fsck->entering, sizeof(uint64_t));
+	map_init(&fsck->known, sizeof(uint64_t));
 	map_init(&fsck->addresses, sizeof(struct id128));
 	map_init(&fsck->blobs, sizeof(struct id128));
 	for (size_t i = 0; i < fsck->options->volume_count; i++) {
@@ -259,16 +275,42 @@ static void start(struct fsck *fsck)
 	fsck->volume_count = fsck->options->volume_count;
 }
 
-static void finish_directory(struct fsck *fsck)
+struct directory_record *fsck_directory_record(struct map *map, uint64_t set)
+{
+	struct directory_record *record = map_get(map, &set);
+
+	if (record != NULL)
+		return record;
+	record = memory_allocate(sizeof(*record));
+	if (record == NULL)
+		return NULL;
+	record->set = set;
+	if (map_put(map, &set, record) == ERR_OK)
+		return record;
+	memory_free(record);
+	return NULL;
+}
+
+enum err fsck_enter(struct fsck *fsck, const struct fsck_set *set,
+		    const struct column_header *header)
+{
+	struct hash128 seal = set->sealed ? set->certificate.seal : (struct hash128){0, 0};
+	struct directory_record *record = fsck_directory_record(&fsck->entering, header->set);
+
+	fsck->settle.asked = fsck->settle.wanted = true;
+	return record != NULL ? directory_record_learn(record, header, seal) : ERR_NOMEM;
+}
+
+static void finish_directory(struct map *map)
 {
 	struct directory_record *record;
 	size_t position = 0;
 
-	while ((record = map_next(&fsck->directory, &position, NULL)) != NULL) {
+	while ((record = map_next(map, &position, NULL)) != NULL) {
 		directory_record_finish(record);
 		memory_free(record);
 	}
-	map_finish(&fsck->directory);
+	map_finish(map);
 }
 
 static WAITS void finish(struct fsck *fsck)
@@ -282,13 +324,14 @@ static WAITS void finish(struct fsck *fsck)
 		fsck_work_finish(&fsck->volumes[i].superblock);
 	}
 	fsck_streams_finish(&fsck->streams);
-	finish_directory(fsck);
+	finish_directory(&fsck->directory);
+	finish_directory(&fsck->entering);
+	map_finish(&fsck->known);
 	map_finish(&fsck->pieces);
 	free_all(&fsck->addresses);
 	free_all(&fsck->blobs);
 	memory_free(fsck->uses);
 	buf_finish(&fsck->references);
-	buf_finish(&fsck->publish);
 	fsck_work_finish(&fsck->settle);
 	fsck_close_volumes(fsck);
 }
@@ -311,6 +354,8 @@ static WAITS enum err run_passes(struct fsck *fsck)
 		err = fsck_reach(fsck);
 	if (err == ERR_OK && fsck->settle.wanted)
 		err = fsck_settle(fsck);
+	if (err == ERR_OK)
+		err = fsck_keep_known(fsck);
 	return err == ERR_OK ? fsck->err : err;
 }
 

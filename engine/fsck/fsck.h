@@ -18,7 +18,9 @@
  * INV 3  It runs in a task above an overlay (engine/fsck/overlay.h): all work
  *        happens in memory first, with the engine's own code (recovery, resync,
  *        evacuation); what was decided is then published.
- * INV 4  No content of mail is read or shown: blobs are named by id.
+ * INV 4  What cannot be mended (mail that is lost) can be taken note of, in the
+ *        volumes' file "known-losses"; it is counted then, and not reported again.
+ * INV 5  No content of mail is read or shown: blobs are named by id.
  *
  * Memory: the records of the journal (some hundred octets each), 64 octets a
  * piece of a blob, and the files of one set that is being mended.
@@ -78,6 +80,7 @@ struct fsck_result {
 	struct fsck_problem *problems; /* in the order in which they were found */
 	size_t problem_count;
 	uint64_t volumes, columns, sets, segments, records, bytes;
+	uint64_t known; /* problems that an earlier run was told to take note of */
 	uint64_t streams, blobs_named, blobs_lost, blobs_unnamed, bytes_unnamed;
 };
 

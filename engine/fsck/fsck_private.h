@@ -11,6 +11,7 @@
  *   tables.c     pass 3
  *   replicas.c   pass 4
  *   reach.c      pass 5
+ *   known.c      what was taken note of
  *   settle.c     the engine's own recovery, over the overlay
  *   publish.c    from the overlay to the disks
  */
@@ -125,7 +126,8 @@ struct fsck {
 	size_t use_count, use_capacity;
 	struct buf references;
 	struct fsck_work settle; /* the engine's recovery is to be run */
-	struct buf publish;      /* set ids (u64) to be entered in the directory */
+	struct map entering;     /* set id to struct directory_record: to be entered */
+	struct map known;        /* hash of a problem that was taken note of */
 	uint64_t progress_done, progress_total;
 	size_t problem_capacity;
 	enum err err; /* memory ran out while a callback could not say so */
@@ -148,6 +150,11 @@ bool fsck_report(struct fsck *fsck, const struct fsck_problem *problem, struct f
 /* The work is done: its problems are fixed. */
 void fsck_done(struct fsck *fsck, struct fsck_work *work);
 void fsck_work_finish(struct fsck_work *work);
+/* What a header says goes into the directory, with the seal of its set. */
+MUST_USE enum err fsck_enter(struct fsck *fsck, const struct fsck_set *set,
+			     const struct column_header *header);
+/* A record of the map, made when there is none. NULL: no memory. */
+struct directory_record *fsck_directory_record(struct map *map, uint64_t set);
 void fsck_path(const struct fsck *fsck, size_t volume, const char *name, char out[FSCK_PATH_SIZE]);
 /* Whether the options ask to look at this file, at any of its set, or at the journal. */
 bool fsck_looks_at(const struct fsck *fsck, size_t volume, const char *name);
@@ -159,6 +166,13 @@ WAITS MUST_USE enum err fsck_read(const struct fsck *fsck, size_t volume, const 
 WAITS MUST_USE enum err fsck_write(const struct fsck *fsck, size_t volume, const char *name,
 				   struct bytes content);
 size_t fsck_volume_index(const struct fsck *fsck, struct id128 volume); /* count: unknown */
+
+/* ---- known.c: <volume>/known-losses ---- */
+
+WAITS MUST_USE enum err fsck_load_known(struct fsck *fsck, size_t volume);
+bool fsck_is_known(struct fsck *fsck, const struct fsck_problem *problem);
+/* Writes down what was decided to be. */
+WAITS MUST_USE enum err fsck_keep_known(struct fsck *fsck);
 
 /* ---- the passes ---- */
 

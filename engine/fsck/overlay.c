@@ -492,6 +492,9 @@ static void do_change(struct overlay *overlay, struct env_io *io)
 		answer(overlay, io, ERR_OK);
 		return;
 	}
+	/* Nothing of the old is needed, which may not even be readable. */
+	if (io->kind == ENV_IO_TRUNCATE && node != NULL && io->size == 0)
+		node->loaded = true;
 	op = make_op(overlay, io);
 	if (op == NULL)
 		return;

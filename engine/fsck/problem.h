@@ -18,6 +18,9 @@
 
 #include <stdbool.h>
 
+/* The question about what cannot be mended: known from then on, it is no news. */
+#define FSCK_TAKE_NOTE "Take note of it, and do not report it again"
+
 enum fsck_severity { FSCK_NOTE, FSCK_ERROR, FSCK_LOSS };
 
 /* clang-format off */
@@ -113,12 +116,12 @@ enum fsck_severity { FSCK_NOTE, FSCK_ERROR, FSCK_LOSS };
 	  "A file that a seal left behind", "Put it aside")                                        \
 	X(S06, SET_UNFINISHED, NOTE, true,                                                         \
 	  "A set that an evacuation began and did not finish; the old one is whole",               \
-	  "Put it aside")                                                                          \
+	  "Finish what it left")                                                                   \
 	X(S07, COPY_MISSING, ERROR, true,                                                          \
 	  "Members of an unsealed set do not hold the same records",                               \
 	  "Finish the set from its copies")                                                        \
 	X(S08, SET_TWICE, ERROR, false,                                                            \
-	  "A column says that it belongs to another set of the same name; it is left alone", NULL) \
+	  "A column says that it belongs to another set of the same name", "Put it aside") \
 	X(S09, CERTIFICATES_DIFFER, ERROR, false,                                                  \
 	  "Columns of a set carry different certificates; the minority is not used",               \
 	  "Compute the odd ones from the others")                                                  \
@@ -129,26 +132,29 @@ enum fsck_severity { FSCK_NOTE, FSCK_ERROR, FSCK_LOSS };
 	  "The set directory does not know a set, or not all of its columns; it is found by its "  \
 	  "headers", "Enter it")                                                                   \
 	X(D02, DIRECTORY_ENTRY, ERROR, false,                                                      \
-	  "An entry of the set directory cannot be read; the headers say the same", NULL)          \
+	  "An entry of the set directory cannot be read; the headers say the same",                \
+	  FSCK_TAKE_NOTE)          \
 	X(D03, DIRECTORY_CONFLICT, ERROR, false,                                                   \
-	  "The set directory holds two births or two seals of one set", NULL)                      \
+	  "The set directory holds two births or two seals of one set, or not the one that its "    \
+	  "columns name", FSCK_TAKE_NOTE)                      \
 	X(D04, SET_GONE, LOSS, false,                                                              \
-	  "The set directory knows a set of which no column is left", NULL)                        \
+	  "The set directory knows a set of which no column is left", FSCK_TAKE_NOTE)                        \
 	/* pass 4: journal */                                                                      \
 	X(R01, REPLICA_LACKS, ERROR, true,                                                         \
 	  "A replica of the journal lacks records that others hold", "Fetch them")                 \
 	X(R02, REPLICA_CONFLICT, ERROR, false,                                                     \
-	  "Replicas hold different entries under one number; each keeps its own", NULL)            \
+	  "Replicas hold different entries under one number; each keeps its own",                  \
+	  FSCK_TAKE_NOTE)            \
 	X(R03, PAGES_LOST, LOSS, false,                                                            \
 	  "No replica holds a page that the newest manifest of a stream names; the state before "  \
-	  "it counts", NULL)                                                                       \
+	  "it counts", FSCK_TAKE_NOTE)                                                                       \
 	X(R04, ENTRIES_LOST, LOSS, false,                                                          \
-	  "Entries of a stream are missing on all replicas", NULL)                                 \
+	  "Entries of a stream are missing on all replicas", FSCK_TAKE_NOTE)                                 \
 	X(R05, REPLICA_NOT_COUNTED, NOTE, true,                                                    \
 	  "A replica does not count until it has been compared with the others", "Compare it")     \
 	/* pass 5: reachability */                                                                 \
 	X(M01, MESSAGE_LOST, LOSS, false,                                                          \
-	  "A message, or part of it, is on no volume any more", NULL)
+	  "A message, or part of it, is on no volume any more", FSCK_TAKE_NOTE)
 /* clang-format on */
 
 enum fsck_code {

@@ -451,6 +451,19 @@ static enum err certify(struct rebuild *rebuild, struct fsck_set *set)
 	return rebuild->index.err;
 }
 
+/* The old set's columns are gone for good, and the new one holds what they held. */
+static enum err enter_succession(const struct rebuild *old, uint64_t successor)
+{
+	struct fsck *fsck = old->fsck;
+	struct directory_record *record = fsck_directory_record(&fsck->entering, old->set->set);
+	enum err err = record != NULL ? directory_add_successor(record, successor) : ERR_NOMEM;
+
+	for (size_t i = 0; err == ERR_OK && i < old->set->file_count; i++)
+		if (old->set->files[i].has_header)
+			err = directory_remove_tag(record, old->set->files[i].header.tag);
+	return err;
+}
+
 enum err rebuild_write_successor(struct rebuild *old, const size_t *volumes)
 {
 	struct fsck *fsck = old->fsck;
@@ -476,14 +489,18 @@ enum err rebuild_write_successor(struct rebuild *old, const size_t *volumes)
 	for (unsigned i = 0; i < profile_members(profile); i++)
 		set.header.members[i] = fsck->volumes[volumes[i]].identity.volume;
 	for (uint8_t i = 0; err == ERR_OK && i < profile_members(profile); i++) {
-		err = rebuild_write(&fresh, i, volumes[i]);
+		set.header.column = i;
+		set.header.kind = i < profile.k ? COLUMN_DATA : COLUMN_PARITY;
+		set.header.tag = env_random_id(fsck->env);
+		err = write_column(&fresh, &set.header, volumes[i]);
+		if (err == ERR_OK)
+			err = fsck_enter(fsck, &set, &set.header);
 		column_name(set.set, i, i < profile.k ? COLUMN_DATA : COLUMN_PARITY, name);
 		if (err == ERR_OK)
 			err = fsck_publish(fsck, volumes[i], name, false);
 	}
-	buf_put_u64(&fsck->publish, set.set);
 	rebuild_finish(&fresh);
-	return err;
+	return err == ERR_OK ? enter_succession(old, set.set) : err;
 }
 
 enum err rebuild_recertify(struct rebuild *rebuild)

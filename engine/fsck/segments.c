@@ -140,19 +140,9 @@ static enum err note_account(struct fsck *fsck, struct bytes record)
 
 static enum err merge_directory(struct fsck *fsck, const struct directory_record *record)
 {
-	struct directory_record *present = map_get(&fsck->directory, &record->set);
+	struct directory_record *present = fsck_directory_record(&fsck->directory, record->set);
 
-	if (present == NULL) {
-		present = memory_allocate(sizeof(*present));
-		if (present == NULL)
-			return ERR_NOMEM;
-		present->set = record->set;
-		if (map_put(&fsck->directory, &record->set, present) != ERR_OK) {
-			memory_free(present);
-			return ERR_NOMEM;
-		}
-	}
-	return directory_record_merge(present, record);
+	return present != NULL ? directory_record_merge(present, record) : ERR_NOMEM;
 }
 
 static enum err note_directory(struct segment_scan *scan, const struct record *record,

@@ -82,13 +82,26 @@ static WAITS enum err read_range(void *context, uint8_t column, uint64_t offset,
 	return set_check_read(arithmetic->open[column], length, offset, size, out);
 }
 
+static bool has_suspects(const struct arithmetic *arithmetic)
+{
+	for (unsigned i = 0; i < PROFILE_MEMBER_MAX; i++)
+		if (arithmetic->files[i] != NULL && arithmetic->files[i]->body_bad)
+			return true;
+	return false;
+}
+
 static void deviation(void *context, uint64_t offset, size_t size, uint32_t columns,
 		      uint32_t unread)
 {
 	struct arithmetic *arithmetic = context;
+	unsigned k = arithmetic->set->certificate.descriptor.profile.k;
+	bool named = columns != 0;
 	struct fsck_problem problem;
 
 	(void)unread;
+	/* Data has checksums of its own, record by record; parity has what somebody voted for. */
+	if (!named && !has_suspects(arithmetic))
+		columns = UINT32_MAX << k;
 	for (unsigned i = 0; i < PROFILE_MEMBER_MAX; i++) {
 		struct fsck_file *file = arithmetic->files[i];
 
@@ -98,7 +111,10 @@ static void deviation(void *context, uint64_t offset, size_t size, uint32_t colu
 		file->body_bad = true;
 		problem = problem_of(arithmetic->fsck, FSCK_SET_ARITHMETIC, arithmetic->set, file);
 		fsck_problem_place(&problem, LOG_HEADER_SIZE + offset, size);
-		fsck_problem_detail(&problem, "This column is the odd one");
+		fsck_problem_detail(&problem, "%s",
+				    named ? "This column is the odd one"
+					  : "The data is what its checksums say, so that parity is "
+					    "wrong");
 		(void)fsck_report(arithmetic->fsck, &problem, &file->work);
 	}
 }
@@ -161,6 +177,17 @@ static bool is_whole(const struct fsck_set *set)
 	return found == set->certificate.descriptor.profile.k;
 }
 
+/* A column that got another tag is another placement. */
+static enum err take_header(struct fsck *fsck, const struct fsck_set *set, struct fsck_file *file,
+			    const struct column_header *header)
+{
+	bool fresh = !file->has_header || !id128_equal(file->header.tag, header->tag);
+
+	file->header = *header;
+	file->has_header = true;
+	return fresh ? fsck_enter(fsck, set, header) : ERR_OK;
+}
+
 /* Writes one column anew, and believes it only when it reads without a fault. */
 static WAITS enum err mend_column(struct rebuild *rebuild, struct fsck_file *file)
 {
@@ -186,8 +213,10 @@ static WAITS enum err mend_column(struct rebuild *rebuild, struct fsck_file *fil
 		err = fsck_publish(fsck, file->volume, file->name, true);
 	if (err == ERR_OK) {
 		fsck_done(fsck, &file->work);
-		if (!file->has_header)
-			buf_put_u64(&fsck->publish, rebuild->set->set);
+		err = take_header(fsck, rebuild->set, file, &fresh.check.header);
+		memcpy(file->name, name, sizeof(name));
+		file->kind = fresh.kind;
+		file->absent = false;
 	}
 	return err;
 }
@@ -250,10 +279,8 @@ static WAITS enum err mend_beyond(struct rebuild *rebuild)
 		err = rebuild_write_successor(rebuild, volumes);
 		if (err == ERR_OK)
 			err = put_set_aside(fsck, set);
-		if (err == ERR_OK) {
+		if (err == ERR_OK)
 			fsck_done(fsck, &work);
-			fsck->settle.asked = fsck->settle.wanted = true;
-		}
 	}
 	fsck_work_finish(&work);
 	return err;
@@ -317,7 +344,7 @@ static WAITS enum err mend_sealed(struct fsck *fsck, struct fsck_set *set)
 	else if (err == ERR_OK)
 		err = mend_columns(&rebuild);
 	rebuild_finish(&rebuild);
-	return err == ERR_OK ? fsck->publish.err : err;
+	return err;
 }
 
 /* ---- unsealed sets ---- */
@@ -375,25 +402,22 @@ static WAITS enum err mend_header(struct fsck *fsck, struct fsck_set *set, struc
 		err = fsck_publish(fsck, file->volume, file->name, false);
 	if (err == ERR_OK) {
 		fsck_done(fsck, &file->work);
-		if (!file->has_header)
-			buf_put_u64(&fsck->publish, set->set);
+		err = take_header(fsck, set, file, &header);
 	}
 	buf_finish(&old);
 	buf_finish(&fresh);
 	return err;
 }
 
-static WAITS enum err check_unfinished(struct fsck *fsck, struct fsck_set *set)
+static void check_unfinished(struct fsck *fsck, struct fsck_set *set)
 {
-	bool wanted = false;
-
+	set->settle = true;
 	for (size_t i = 0; i < set->file_count; i++) {
 		struct fsck_problem problem =
 			problem_of(fsck, FSCK_SET_UNFINISHED, set, &set->files[i]);
 
-		wanted = fsck_report(fsck, &problem, &set->files[i].work);
+		(void)fsck_report(fsck, &problem, &fsck->settle);
 	}
-	return wanted ? put_set_aside(fsck, set) : ERR_OK;
 }
 
 static WAITS enum err check_unsealed(struct fsck *fsck, struct fsck_set *set)
@@ -430,16 +454,19 @@ static WAITS enum err put_ignored_aside(struct fsck *fsck, struct fsck_set *set)
 
 static WAITS enum err check_set(struct fsck *fsck, struct fsck_set *set)
 {
-	enum err err;
+	enum err err = put_ignored_aside(fsck, set);
 
-	if (!set->sealed && set->has_header && set->header.born_sealed)
-		return check_unfinished(fsck, set);
-	err = add_absent(fsck, set);
+	if (err == ERR_OK && !set->sealed && set->has_header && set->header.born_sealed) {
+		check_unfinished(fsck, set);
+		return ERR_OK;
+	}
+	if (err == ERR_OK)
+		err = add_absent(fsck, set);
 	if (err == ERR_OK && set->sealed)
 		err = check_arithmetic(fsck, set);
 	if (err == ERR_OK)
 		err = set->sealed ? mend_sealed(fsck, set) : check_unsealed(fsck, set);
-	return err == ERR_OK ? put_ignored_aside(fsck, set) : err;
+	return err;
 }
 
 enum err fsck_sets(struct fsck *fsck)

@@ -97,42 +97,22 @@ static WAITS void close_store(struct settle *settle)
 
 /* ---- the directory ---- */
 
-static enum err learn_set(const struct fsck_set *set, struct directory_record *record)
-{
-	struct hash128 seal = set->sealed ? set->certificate.seal : (struct hash128){0, 0};
-	enum err err = ERR_OK;
-
-	record->set = set->set;
-	for (size_t i = 0; err == ERR_OK && i < set->file_count; i++)
-		if (set->files[i].has_header && !set->files[i].ignored && !set->files[i].absent)
-			err = directory_record_learn(record, &set->files[i].header, seal);
-	return err;
-}
-
 static WAITS enum err enter_sets(struct settle *settle)
 {
 	struct fsck *fsck = settle->fsck;
 	const struct directory_store_options options = {
 		.sched = task_sched(), .journal = settle->journal};
+	const struct directory_record *record;
 	struct directory_store *store = NULL;
+	size_t position = 0;
 	enum err err;
 
-	if (fsck->publish.size == 0)
+	if (fsck->entering.count == 0)
 		return ERR_OK;
 	err = directory_store_create(&options, &store);
-	for (size_t i = 0; err == ERR_OK && i < fsck->set_count; i++) {
-		struct directory_record record = {0};
-		bool wanted = false;
-
-		for (size_t at = 0; at < fsck->publish.size; at += 8)
-			wanted |= load_u64(fsck->publish.data + at) == fsck->sets[i]->set;
-		if (!wanted)
-			continue;
-		err = learn_set(fsck->sets[i], &record);
-		if (err == ERR_OK)
-			err = directory_store_publish(store, &record);
-		directory_record_finish(&record);
-	}
+	while (err == ERR_OK &&
+	       (record = map_next(&fsck->entering, &position, NULL)) != NULL)
+		err = directory_store_publish(store, record);
 	directory_store_destroy(&store);
 	return err;
 }

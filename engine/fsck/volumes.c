@@ -326,6 +326,8 @@ static WAITS enum err prepare(struct fsck *fsck, size_t index)
 		err = require_folder(fsck, index, "journal");
 	if (err == ERR_OK && volume->usable)
 		err = look_for_unfinished(fsck, index);
+	if (err == ERR_OK && volume->usable)
+		err = fsck_load_known(fsck, index);
 	if (err == ERR_OK && volume->usable && fsck->options->only == NULL) {
 		err = add_up(fsck, index, "columns");
 		if (err == ERR_OK)

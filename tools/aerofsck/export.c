@@ -170,7 +170,7 @@ static WAITS bool export_message(struct export *export, struct view *view, uint3
 		export->messages++;
 	else
 		export->failed++;
-	buf_wipe_finish(&content);
+	buf_finish(&content);
 	buf_finish(&path);
 	return written;
 }
@@ -293,7 +293,7 @@ static WAITS enum err log_in(struct export *export, struct mailbox **mailbox)
 						   "recovery code"
 						 : err_text(err));
 	}
-	buf_wipe_finish(&secret);
+	buf_finish(&secret);
 	buf_finish(&address);
 	return err;
 }

@@ -147,6 +147,8 @@ static void print_summary(const struct fsck_result *result, size_t fixed, size_t
 	       " are named by nobody (%" PRIu64 " bytes)\n",
 	       result->blobs_named, result->blobs_lost, result->blobs_unnamed,
 	       result->bytes_unnamed);
+	if (result->known != 0)
+		printf("%" PRIu64 " problems are known from before, and not shown\n", result->known);
 	if (fixed + left + notes == 0)
 		puts("clean");
 	else
@@ -193,6 +195,7 @@ static void print_document(const struct fsck_result *result, size_t left)
 		json_add(problems, problem_document(&result->problems[i]));
 	json_put_bool(object, "clean", left == 0);
 	json_put(object, "problems", problems);
+	json_put_number(object, "known", result->known);
 	json_put_number(object, "volumes", result->volumes);
 	json_put_number(object, "sets", result->sets);
 	json_put_number(object, "files", result->columns);
