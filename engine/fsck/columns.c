@@ -425,16 +425,20 @@ static void take_fault(void *context, const struct column_fault_report *report)
 	struct fsck_problem problem = fsck_problem_at(
 		visit->fsck, meanings[report->fault].code, file->volume, file->name);
 
+	bool header = report->fault == COLUMN_FAULT_HEADER_COPY ||
+		      report->fault == COLUMN_FAULT_HEADER ||
+		      (report->fault == COLUMN_FAULT_PADDING && report->offset < LOG_HEADER_SIZE);
+
 	file->faults |= 1u << report->fault;
-	file->body_bad |= meanings[report->fault].body;
+	file->body_bad |= meanings[report->fault].body &&
+			  (!header || report->fault == COLUMN_FAULT_HEADER);
 	if (visit->quiet)
 		return;
 	fsck_problem_set(&problem, set->set, file->column);
 	fsck_problem_place(&problem, report->offset, report->size);
 	describe(&problem, report);
 	/* The copies of an unsealed set are evened out by the engine's own recovery. */
-	if (set->sealed || report->fault == COLUMN_FAULT_HEADER_COPY ||
-	    report->fault == COLUMN_FAULT_HEADER) {
+	if (set->sealed || header) {
 		(void)fsck_report(visit->fsck, &problem, &file->work);
 	} else {
 		set->settle = true;
