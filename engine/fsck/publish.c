@@ -74,6 +74,17 @@ static WAITS enum err put_aside(const char *directory, const char *name, const c
 	return err == ERR_OK ? io_sync_directory(folder) : err;
 }
 
+/* What was written as it was is no change. */
+static WAITS bool is_same(const char *path, const struct buf *content)
+{
+	struct buf old = {0};
+	bool same = io_read_file(path, content->size, &old) == ERR_OK &&
+		    bytes_equal(bytes_of_buf(&old), bytes_of_buf(content));
+
+	buf_finish(&old);
+	return same;
+}
+
 static WAITS enum err exchange(struct fsck *fsck, size_t volume, const char *name,
 			       const struct buf *content)
 {
@@ -83,11 +94,15 @@ static WAITS enum err exchange(struct fsck *fsck, size_t volume, const char *nam
 	enum err err = ERR_OK;
 
 	fsck_path(fsck, volume, name, path);
+	if (content != NULL && is_same(path, content))
+		return ERR_OK;
 	snprintf(fresh, sizeof(fresh), "%s/%s.new", directory, name);
 	if (content != NULL)
 		err = write_new(fresh, bytes_of_buf(content));
 	if (err == ERR_OK)
 		err = put_aside(directory, name, path, kept);
+	if (err == ERR_NOTFOUND && content == NULL)
+		return ERR_OK; /* made and removed within the overlay */
 	if (err == ERR_NOTFOUND)
 		err = ERR_OK;
 	if (err == ERR_OK && content != NULL)
