@@ -35,6 +35,7 @@ struct engine {
 	struct accounts *accounts;
 	struct delivery_agent *agent;
 	struct home *home;
+	struct reclaim *reclaim;
 };
 
 /* ---- volumes ---- */
@@ -52,6 +53,8 @@ static void volume_changed(struct volume *volume, void *context)
 		journal_layout_changed(engine->journal);
 	if (engine->blobs != NULL)
 		blobs_layout_changed(engine->blobs);
+	if (engine->reclaim != NULL)
+		reclaim_kick(engine->reclaim);
 }
 
 static const char *refusal(enum err err)
@@ -226,6 +229,62 @@ static enum err open_mail(struct engine *engine, const struct engine_options *op
 	return err != ERR_OK ? err : home_create(&home_options, &engine->home);
 }
 
+/* ---- reclaiming: what it asks of accounts and homes ---- */
+
+static enum err visit_accounts(void *context,
+			       enum err (*each)(void *each_context,
+						const struct reclaim_account *account),
+			       void *each_context)
+{
+	const struct account_table *table =
+		accounts_table(((struct engine *)context)->accounts);
+	const struct account_record *record = account_table_next(table, NULL);
+	enum err err = ERR_OK;
+
+	for (; err == ERR_OK && record != NULL; record = account_table_next(table, record)) {
+		const struct reclaim_account account = {
+			.id = record->id,
+			.tag = record->tag,
+			.stream = record->stream,
+			.deleted = record->status == ACCOUNT_DELETED,
+		};
+
+		err = each(each_context, &account);
+	}
+	return err;
+}
+
+static WAITS enum err verify_accounts(void *context, struct id128 *silent)
+{
+	return accounts_verify(((struct engine *)context)->accounts, silent);
+}
+
+static enum err visit_references(void *context, struct id128 account,
+				 enum err (*each)(void *each_context, const struct blob_ref *blob),
+				 void *each_context)
+{
+	return home_references(((struct engine *)context)->home, account, each, each_context);
+}
+
+static enum err open_reclaim(struct engine *engine, const struct engine_options *options)
+{
+	const struct reclaim_options reclaim = {
+		.sched = engine->sched,
+		.journal = engine->journal,
+		.blobs = engine->blobs,
+		.layout = &engine->layout,
+		.source = {visit_accounts, verify_accounts, visit_references, engine},
+		.node = options->node,
+		.signing = options->node_signing,
+		.compact_below = options->compact_below,
+		.quarantine_ms = options->quarantine_ms,
+		.interval_ms = options->reclaim_interval_ms,
+		.rate = options->reclaim_rate,
+	};
+
+	return reclaim_create(&reclaim, &engine->reclaim);
+}
+
 enum err engine_open(const struct engine_options *options, struct engine **out, const char **why)
 {
 	struct engine *engine = memory_allocate(sizeof(*engine));
@@ -244,6 +303,8 @@ enum err engine_open(const struct engine_options *options, struct engine **out, 
 			err = open_store(engine, options, why);
 		if (err == ERR_OK)
 			err = open_mail(engine, options, why);
+		if (err == ERR_OK)
+			err = open_reclaim(engine, options);
 	}
 	if (err != ERR_OK)
 		engine_close(&engine);
@@ -259,6 +320,7 @@ void engine_close(struct engine **engine_pointer)
 	if (engine == NULL)
 		return;
 	*engine_pointer = NULL;
+	reclaim_destroy(&engine->reclaim);
 	if (engine->home != NULL)
 		home_destroy(&engine->home);
 	if (engine->agent != NULL)
@@ -303,6 +365,11 @@ struct home *engine_home(struct engine *engine)
 	return engine->home;
 }
 
+struct reclaim *engine_reclaim(struct engine *engine)
+{
+	return engine->reclaim;
+}
+
 /* ---- status ---- */
 
 static void get_volume_status(const struct slot *slot, struct engine_volume_status *out)
@@ -340,6 +407,7 @@ void engine_get_status(struct engine *engine, struct engine_status *out)
 	}
 	blobs_get_status(engine->blobs, &out->blobs);
 	journal_get_status(engine->journal, &out->journal);
+	reclaim_get_status(engine->reclaim, &out->reclaim);
 	out->volumes_tolerated = out->blobs.volumes_tolerated < out->journal.volumes_tolerated
 					 ? out->blobs.volumes_tolerated
 					 : out->journal.volumes_tolerated;

@@ -14,6 +14,7 @@
 
 #include "engine/account/accounts.h"
 #include "engine/mailbox/mailbox.h"
+#include "engine/reclaim/reclaim.h"
 
 struct engine;
 
@@ -37,6 +38,10 @@ struct engine_options {
 	uint64_t snapshot_entries;     /* 0: 1000; small in tests */
 	size_t argon2_parallel;        /* 0: 2 */
 	bool passive;                  /* sets are left as they are: for who only reads */
+	unsigned compact_below;        /* per cent; 0: 70 */
+	uint64_t quarantine_ms;        /* 0: none */
+	uint64_t reclaim_interval_ms;  /* 0: only by reclaim_run() */
+	uint64_t reclaim_rate;         /* bytes a second; 0: no limit */
 };
 
 /*
@@ -53,6 +58,7 @@ struct journal *engine_journal(struct engine *engine);
 struct accounts *engine_accounts(struct engine *engine);
 struct delivery_agent *engine_delivery_agent(struct engine *engine);
 struct home *engine_home(struct engine *engine);
+struct reclaim *engine_reclaim(struct engine *engine);
 
 struct engine_volume_status {
 	const char *directory;
@@ -69,6 +75,7 @@ struct engine_status {
 	bool shared_device;            /* two volumes lie on one disk: survives no disk */
 	struct blobs_status blobs;
 	struct journal_status journal;
+	struct reclaim_status reclaim;
 	size_t account_count, unlocked_count;
 	unsigned volumes_tolerated;    /* the weaker of blobs and journal */
 };

@@ -16,6 +16,11 @@
 /* X(name, what the bug does) */
 #define PLANT_LIST(X)                                                                             \
 	X(ack_before_sync, "a batch is acknowledged before its sync has ended")                   \
+	X(reclaim_ignores_writers, "a blob is dead though a paused writer is about to name it")   \
+	X(reclaim_ignores_unseen, "a blob is dead though an entry outside the manifest names it") \
+	X(reclaim_ignores_siblings, "a blob is dead though a sibling manifest refers to it")      \
+	X(successor_unfinished, "a successor takes over before all its columns are durable")      \
+	X(closed_reused, "replicas accept entries of an incarnation that is closed")              \
 	X(mirror_dropped_before_votes, "a parity volume drops its mirror before the certificate") \
 	X(parity_over_stale_bytes, "parity is computed over bytes that are not the column's")     \
 	X(torn_tail_as_corruption, "a record never finished is reported as damage")               \

@@ -2,6 +2,7 @@
 #include "engine/account/accounts.h"
 
 #include "engine/base/memory.h"
+#include "engine/journal/audit.h"
 
 /* Entries read in one go: bounds what a load holds in memory. */
 #define READ_LIMIT 4096u
@@ -16,6 +17,7 @@ struct accounts {
 	struct cond changed; /* the watch fired, or closing */
 	struct group reader;
 	bool stale, closing;
+	bool unpublished; /* the table has what the stream may never get */
 };
 
 static enum err apply_entry(void *context, const struct entry *entry)
@@ -164,7 +166,26 @@ enum err accounts_publish(void *context, struct bytes record)
 	 * Applied before it is durable: an address that is refused by a moment's failure is shown
 	 * until the restart at worst, and the caller repeats the very same record.
 	 */
-	if (err == ERR_OK)
+	if (err == ERR_OK) {
 		err = journal_append(accounts->writer, &append);
+		accounts->unpublished |= err != ERR_OK;
+	}
+	return err;
+}
+
+enum err accounts_verify(struct accounts *accounts, struct id128 *silent)
+{
+	struct journal_agreement agreement = {.manifest = ID128_ZERO};
+	enum err err = ERR_STALE;
+
+	*silent = ID128_ZERO;
+	if (accounts->unpublished || accounts->stale)
+		return ERR_STALE;
+	err = journal_agree(accounts->journal, table_stream(TABLE_ACCOUNTS), &agreement);
+	*silent = agreement.silent;
+	if (err == ERR_OK && (accounts->stale || accounts->unpublished ||
+			      !vector_covers(&accounts->seen, &agreement.vector)))
+		err = ERR_STALE;
+	journal_agreement_finish(&agreement);
 	return err;
 }

@@ -27,4 +27,10 @@ const struct account_record *accounts_find(void *context, struct bytes normalise
 /* Verifies the record against the table first: nothing that would be ignored is appended. */
 WAITS MUST_USE enum err accounts_publish(void *context, struct bytes record);
 
+/*
+ * Whether the table has all that any volume has of it, and nothing that is not durable: what is not
+ * in it does not exist. ERR_UNAVAILABLE (*silent says which volume), ERR_STALE: not now.
+ */
+WAITS MUST_USE enum err accounts_verify(struct accounts *accounts, struct id128 *silent);
+
 #endif

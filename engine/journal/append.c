@@ -20,6 +20,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/journal/audit.h"
 #include "engine/journal/entry.h"
 #include "engine/journal/journal_private.h"
 #include "engine/plant.h"
@@ -71,6 +72,7 @@ struct target {
 /* References: one of the lane until it is acknowledged, one of each call on its way. */
 struct batch {
 	struct journal *journal;
+	struct batch *next, **link; /* in journal->batches */
 	struct lane *lane; /* NULL: acknowledged, or its writer is gone */
 	size_t references;
 	struct id128 stream, incarnation;
@@ -256,6 +258,9 @@ static void batch_release(struct batch *batch)
 		return;
 	for (size_t i = 0; i < batch->count; i++)
 		shared_release(&batch->items[i].bytes);
+	*batch->link = batch->next;
+	if (batch->next != NULL)
+		batch->next->link = batch->link;
 	memory_free(batch);
 }
 
@@ -490,7 +495,22 @@ static struct batch *batch_create(struct lane *lane)
 	batch->retry.fire = retry;
 	batch->retry.context = batch;
 	batch->retry_ms = RETRY_FIRST_MS;
+	batch->next = batch->journal->batches;
+	batch->link = &batch->journal->batches;
+	if (batch->next != NULL)
+		batch->next->link = &batch->next;
+	batch->journal->batches = batch;
 	return batch;
+}
+
+bool journal_is_settled(const struct journal *journal, struct id128 stream)
+{
+	if (PLANTED(reclaim_ignores_writers))
+		return true;
+	for (const struct batch *batch = journal->batches; batch != NULL; batch = batch->next)
+		if (id128_equal(batch->stream, stream))
+			return false;
+	return true;
 }
 
 /* Seals and sends what waits, when nothing is on its way. */

@@ -12,6 +12,7 @@
 #define AT_PAYLOAD_SIZE 4u
 #define AT_SEQ 8u
 #define AT_EPOCH 48u
+#define AT_BLOB_INCARNATION 64u
 /* An encoded blob reference, at least. */
 #define BLOB_REF_SIZE_MIN 18u
 
@@ -174,6 +175,15 @@ enum err entry_inspect(struct bytes encoded, struct id128 stream, struct id128 i
 	*epoch = load_u64(encoded.data + AT_EPOCH);
 	*kind = (enum entry_kind)read_kind;
 	return ERR_OK;
+}
+
+struct id128 entry_blob_incarnation(struct bytes encoded)
+{
+	struct id128 incarnation;
+
+	ASSERT(encoded.size >= ENTRY_HEADER_SIZE);
+	memcpy(incarnation.octets, encoded.data + AT_BLOB_INCARNATION, sizeof(incarnation.octets));
+	return incarnation;
 }
 
 void entry_digest(struct bytes encoded, uint8_t out[32])

@@ -63,6 +63,8 @@ MUST_USE enum err entry_decode(struct bytes encoded, struct entry_blobs *blobs, 
 /* What a replica looks at, without decoding the rest: ERR_CORRUPT when it is not this entry. */
 MUST_USE enum err entry_inspect(struct bytes encoded, struct id128 stream, struct id128 incarnation,
 				uint64_t seq, uint64_t *epoch, enum entry_kind *kind);
+/* Of an entry that entry_inspect() accepted. */
+struct id128 entry_blob_incarnation(struct bytes encoded);
 /* What the next entry of the same writer and stream carries as `previous`. */
 void entry_digest(struct bytes encoded, uint8_t out[32]);
 

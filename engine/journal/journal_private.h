@@ -51,6 +51,9 @@ struct journal {
 	bool resync_due, resync_failed, stopping;
 	uint64_t lagging;
 	size_t writer_count;
+	struct map closed; /* incarnations of blob writers: engine/journal/closings.h */
+	struct vector closings_seen;
+	struct batch *batches; /* of all writers, as long as anything of one is under way */
 };
 
 const struct replica_set *journal_replicas(struct journal *journal, struct id128 stream);

@@ -145,28 +145,51 @@ void manifest_finish(struct manifest *manifest)
 	*manifest = (struct manifest){0};
 }
 
-enum err manifest_page_decode(struct bytes encoded, struct id128 *id, struct bytes *payload)
+static enum err decode_page(struct bytes encoded,
+			    enum err (*each)(void *context, const struct blob_ref *blob),
+			    void *context, struct id128 *id, struct bytes *payload)
 {
 	struct cursor cursor = cursor_make(encoded);
-	struct id128 read_id;
-	struct bytes read_payload;
 	size_t count;
 	enum err err = decode_version(&cursor);
 
 	if (err != ERR_OK)
 		return err;
-	read_id = cursor_id(&cursor);
+	*id = cursor_id(&cursor);
 	count = decode_count(&cursor, BLOB_REF_SIZE_MIN);
 	for (size_t i = 0; i < count && cursor.err == ERR_OK; i++) {
 		struct blob_ref ref;
 
 		blob_ref_decode(&cursor, &ref);
+		if (cursor.err == ERR_OK && each != NULL)
+			err = each(context, &ref);
+		if (err != ERR_OK)
+			return err;
 	}
-	read_payload = cursor_block(&cursor);
-	err = cursor_end(&cursor);
+	*payload = cursor_block(&cursor);
+	return cursor_end(&cursor);
+}
+
+enum err manifest_page_decode(struct bytes encoded, struct id128 *id, struct bytes *payload)
+{
+	struct id128 read_id;
+	struct bytes read_payload;
+	enum err err = decode_page(encoded, NULL, NULL, &read_id, &read_payload);
+
 	if (err == ERR_OK) {
 		*id = read_id;
 		*payload = read_payload;
 	}
 	return err;
+}
+
+enum err manifest_page_blobs(struct bytes encoded, struct id128 id,
+			     enum err (*each)(void *context, const struct blob_ref *blob),
+			     void *context)
+{
+	struct id128 read_id;
+	struct bytes payload;
+	enum err err = decode_page(encoded, each, context, &read_id, &payload);
+
+	return err == ERR_OK && !id128_equal(read_id, id) ? ERR_CORRUPT : err;
 }

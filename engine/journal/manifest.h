@@ -29,6 +29,10 @@ MUST_USE enum err manifest_page_encode(const struct manifest_page *page, struct 
  */
 MUST_USE enum err manifest_decode(struct bytes encoded, struct manifest *out);
 void manifest_finish(struct manifest *manifest);
+/* Visits the blobs that page `id` refers to. ERR_CORRUPT: also when it is another page. */
+MUST_USE enum err manifest_page_blobs(struct bytes encoded, struct id128 id,
+				      enum err (*each)(void *context, const struct blob_ref *blob),
+				      void *context);
 /* Only what the replicas need: checks it, and gives the id and the sealed payload, borrowed. */
 MUST_USE enum err manifest_page_decode(struct bytes encoded, struct id128 *id,
 				       struct bytes *payload);

@@ -417,9 +417,19 @@ static void send_marks(struct replica *replica)
 
 /* ---- appends ---- */
 
+/* Of a process whose node has started anew since: what it names may have been reclaimed. */
+static bool is_closed(const struct replica *replica, const struct journal_append_call *call,
+		      struct bytes encoded)
+{
+	const struct id128 incarnation = entry_blob_incarnation(encoded);
+
+	return replica->closed != NULL && !call->resync && !PLANTED(closed_reused) &&
+	       map_get(replica->closed, &incarnation) != NULL;
+}
+
 /* ERR_FENCED, ERR_CORRUPT. *urgent: not mail, so it may use the reserve. */
-static enum err check_entries(const struct busy *busy, struct journal_append_call *call,
-			      bool *urgent)
+static enum err check_entries(const struct replica *replica, const struct busy *busy,
+			      struct journal_append_call *call, bool *urgent)
 {
 	const struct stream *stream = busy->stream;
 	uint64_t promised = stream->promise_epoch > busy->promise_epoch ? stream->promise_epoch
@@ -439,6 +449,8 @@ static enum err check_entries(const struct busy *busy, struct journal_append_cal
 			call->promised = promised;
 			return ERR_FENCED;
 		}
+		if (is_closed(replica, call, shared_bytes(call->items[i].bytes)))
+			return ERR_FENCED;
 	}
 	return ERR_OK;
 }
@@ -496,7 +508,7 @@ static enum err submit_entries(struct replica *replica, struct busy *busy,
 {
 	struct busy_writer *writer;
 	bool urgent;
-	enum err err = check_entries(busy, call, &urgent);
+	enum err err = check_entries(replica, busy, call, &urgent);
 
 	if (err != ERR_OK)
 		return err;

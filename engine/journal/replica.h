@@ -19,6 +19,7 @@
 #ifndef AEROSTORE_ENGINE_JOURNAL_REPLICA_H
 #define AEROSTORE_ENGINE_JOURNAL_REPLICA_H
 
+#include "engine/base/map.h"
 #include "engine/journal/protocol.h"
 #include "engine/volume/volume.h"
 
@@ -36,6 +37,8 @@ struct replica_options {
 	 */
 	void (*damaged)(void *context, struct id128 volume);
 	void *context;
+	/* Incarnations of blob writers whose entries are refused; lives as long; may be NULL. */
+	const struct map *closed;
 };
 
 struct replica_counters {

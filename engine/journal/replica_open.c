@@ -223,6 +223,7 @@ enum err replica_open(const struct replica_options *options, struct replica **ou
 	replica->changed = options->changed;
 	replica->damaged = options->damaged;
 	replica->context = options->context;
+	replica->closed = options->closed;
 	map_init(&replica->busy, sizeof(struct id128));
 	err = segments_open(&replica->segments, options->volume, options->segment_size);
 	if (err == ERR_OK)

@@ -64,6 +64,7 @@ struct replica {
 	void (*changed)(void *context, struct id128 stream);
 	void (*damaged)(void *context, struct id128 volume);
 	void *context;
+	const struct map *closed;
 };
 
 /* Puts a synced record into the catalog. `manifest` (what a RECORD_MANIFEST says) stays the

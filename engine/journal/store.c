@@ -5,6 +5,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/journal/closings.h"
 #include "engine/journal/journal_private.h"
 
 /* ---- who holds what ---- */
@@ -198,6 +199,7 @@ static WAITS enum err open_replica(struct journal *journal, const struct journal
 								  : JOURNAL_SEGMENT_SIZE,
 					  .changed = replica_changed,
 					  .damaged = replica_damaged,
+					  .closed = &journal->closed,
 					  .context = journal};
 	enum err err;
 
@@ -249,10 +251,17 @@ enum err journal_open(const struct journal_options *options, struct journal **ou
 	journal->layout = options->layout;
 	map_init(&journal->members, sizeof(struct id128));
 	map_init(&journal->watches, sizeof(struct id128));
+	map_init(&journal->closed, sizeof(struct id128));
 	err = open_replicas(journal, options);
 	if (err == ERR_OK) {
 		err = journal_resync(journal);
 		/* It goes on in the background; what is there already serves. */
+		if (err != ERR_CANCELED && err != ERR_NOMEM)
+			err = ERR_OK;
+	}
+	/* What cannot be read now is read again before anything relies on it. */
+	if (err == ERR_OK) {
+		err = journal_read_closings(journal);
 		if (err != ERR_CANCELED && err != ERR_NOMEM)
 			err = ERR_OK;
 	}
@@ -291,6 +300,8 @@ void journal_close(struct journal **out)
 		memory_free(member);
 	map_finish(&journal->members);
 	map_finish(&journal->watches);
+	map_finish(&journal->closed);
+	vector_finish(&journal->closings_seen);
 	marks_finish(&journal->marks);
 	shared_release(&journal->encoded_marks);
 	memory_free(journal);

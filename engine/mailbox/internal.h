@@ -9,6 +9,7 @@
  *   append.c   APPEND                                         keyring.c  the account's keys
  *   mend.c     re-stamping before anything is shown
  *   summaries.c  what FETCH asks                              pages.c, snapshot.c  manifests
+ *   references.c  which blobs are in use
  *
  * INV 1  The state changes only by entries that are durable: commit.c and load.c
  *        are the only callers of account_state_apply().

@@ -252,6 +252,15 @@ WAITS MUST_USE enum err home_add_slot(struct home *home, struct bytes address, s
 WAITS MUST_USE enum err home_remove_slot(struct home *home, struct bytes address,
 					 struct bytes current, uint32_t slot_id);
 
+/*
+ * Visits every blob that the account's state in this process refers to: what a change or a manifest
+ * made from now on may name, besides blobs that are uploaded later. Nothing when it is not loaded.
+ * Does not wait. ERR_UNAVAILABLE: a change or a manifest is under way, ask again later.
+ */
+MUST_USE enum err home_references(const struct home *home, struct id128 account,
+				  enum err (*each)(void *context, const struct blob_ref *blob),
+				  void *context);
+
 /* Counted since the start: what tests assert. */
 struct mailbox_counters {
 	uint64_t entries_read, deliveries_drained, duplicates_dropped, broken_entries, manifests,

@@ -13,6 +13,8 @@
  *   inheritance.c what the successors of a set hold
  *   recovery.c   which sets have to be finished, and when
  *   repair.c     makes missing columns of sealed sets anew (engine/set/repair.h)
+ *   successor.c  a born-sealed set being filled
+ *   compact.c    takes over what lives of sealed sets
  */
 #ifndef AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
 #define AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
@@ -51,6 +53,8 @@ struct blobs {
 	struct blob_upload *uploads; /* oldest first */
 	uint64_t next_number;
 	bool closing;
+	void (*read)(void *context, struct id128 blob); /* blobs_watch_reads() */
+	void *read_context;
 	struct group tasks;
 	struct open_set *open_sets; /* every one that lives */
 	struct env_timer recovery_timer;
@@ -102,14 +106,24 @@ struct open_set {
 	bool abandoned;        /* is finished; goes with the last answer to its appends */
 };
 
-/*
- * Makes the columns of a new set on the best volumes, and its birth durable. `predecessors` as in
- * column.h, then it is born sealed, and `content` bytes of records are to fit above the reserves:
- * what is only moved must not fill a volume. ERR_UNAVAILABLE, ERR_NOSPACE.
- */
-WAITS MUST_USE enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
-					uint32_t predecessor_count, uint64_t capacity,
-					uint64_t content, struct open_set **out);
+/* What a new set is to be. */
+struct open_set_order {
+	const uint64_t *predecessors; /* as in column.h; any: it is born sealed */
+	uint32_t predecessor_count;
+	uint64_t capacity;
+	uint64_t content; /* bytes of records that must find room, or nothing is begun */
+	/*
+	 * It frees more than it takes: full volumes and reserves are used. Otherwise the content must
+	 * fit above the reserves: what is only moved must not fill a volume.
+	 */
+	bool urgent;
+};
+
+/* Makes its columns on the best volumes, and its birth durable. ERR_UNAVAILABLE, ERR_NOSPACE. */
+WAITS MUST_USE enum err open_set_create(struct blobs *blobs, const struct open_set_order *order,
+					struct open_set **out);
+/* The profile that a set would get; urgent as above. {0, 0}: none. */
+struct profile open_set_best_profile(const struct blobs *blobs, bool urgent);
 /* When nothing is in flight. */
 void open_set_destroy(struct open_set **set);
 /* The same, or, when appends to a disk that hangs are in flight, once they are answered. */

@@ -19,8 +19,8 @@
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
 #include "engine/set/inheritance.h"
+#include "engine/set/successor.h"
 
-#define COPY_WINDOW (4u << 20)
 /* A page that cannot be read so often is damaged, as far as anybody can tell. */
 #define FETCH_ATTEMPTS 3
 
@@ -36,10 +36,7 @@ struct evacuation {
 	struct item *items;
 	size_t count, copies, gaps;
 	uint64_t size; /* of all records */
-	struct open_set *target; /* from the first record on */
-	uint64_t in_flight; /* bytes */
-	enum err err;
-	struct cond changed;
+	struct successor successor;
 };
 
 /* ---- the union ---- */
@@ -187,119 +184,12 @@ static WAITS enum err list_all(struct evacuation *evacuation)
 
 /* ---- copying ---- */
 
-struct copy {
-	struct put put; /* first: what done() is given */
-	struct evacuation *evacuation;
-};
-
-static void copied(struct put *put, enum err err)
-{
-	struct copy *copy = (struct copy *)put;
-	struct evacuation *evacuation = copy->evacuation;
-
-	evacuation->in_flight -= put->bytes->size;
-	if (evacuation->err == ERR_OK)
-		evacuation->err = err == ERR_STALE ? ERR_UNAVAILABLE : err;
-	shared_release(&put->bytes);
-	memory_free(copy);
-	cond_broadcast(&evacuation->changed);
-}
-
-/* Takes back what the members of the new set do not answer. */
-static void give_up_target(struct evacuation *evacuation)
-{
-	struct blobs *blobs = evacuation->finish->blobs;
-	struct open_set *target = evacuation->target;
-	uint32_t slow = writer_slow_members(target);
-
-	for (unsigned i = 0; i < profile_members(target->header.profile); i++)
-		if ((slow >> i & 1) != 0)
-			health_suspect(&blobs->health, target->header.members[i]);
-	open_set_pause(target, slow);
-	/* Paused gives back; closed, nobody resumes it. */
-	open_set_close(target);
-}
-
-/*
- * Not cut short while anything is under way: the copies point back here. What a disk that hangs has
- * got is taken back.
- */
-static WAITS void drain(struct evacuation *evacuation, uint64_t left)
-{
-	struct blobs *blobs = evacuation->finish->blobs;
-	uint64_t deadline_ms = env_now_ms(blobs->env) + ask_patience_for_ms(blobs, COPY_WINDOW);
-
-	while (evacuation->in_flight > left) {
-		enum err err = cond_wait(&evacuation->changed, deadline_ms);
-
-		if (err == ERR_TIMEOUT)
-			give_up_target(evacuation);
-		else if (err != ERR_OK)
-			task_yield();
-	}
-}
-
-static WAITS enum err open_target(struct evacuation *evacuation)
-{
-	struct blobs *blobs = evacuation->finish->blobs;
-	uint64_t capacity = blobs->options.column_size;
-	uint8_t k = writer_profile(blobs).k;
-	enum err err;
-
-	if (k == 0)
-		return writer_shortage(blobs);
-	/* It holds what the old one held, though that may have had more columns. */
-	if (evacuation->size / k > capacity)
-		capacity = evacuation->size / k + PIECE_SIZE;
-	err = open_set_create(blobs, &evacuation->finish->set, 1, capacity, evacuation->size,
-			      &evacuation->target);
-	if (err == ERR_OK)
-		evacuation->target->finishing = true;
-	return err;
-}
-
-/* Takes the reference, in any case. */
-static WAITS enum err put_copy(struct evacuation *evacuation, const struct record *record,
-			       struct shared *bytes)
-{
-	struct copy *copy = memory_allocate(sizeof(*copy));
-	enum err err = copy != NULL ? ERR_OK : ERR_NOMEM;
-
-	if (err == ERR_OK && evacuation->target == NULL)
-		err = open_target(evacuation);
-	if (err == ERR_OK && evacuation->target->machine.state != SET_WRITER_OPEN)
-		err = ERR_UNAVAILABLE;
-	if (err != ERR_OK) {
-		shared_release(&bytes);
-		memory_free(copy);
-		return err;
-	}
-	copy->evacuation = evacuation;
-	copy->put = (struct put){.record = *record, .bytes = bytes, .done = copied};
-	evacuation->in_flight += bytes->size;
-	err = open_set_put(evacuation->target, open_set_column(evacuation->target, &copy->put),
-			   &copy->put);
-	if (err != ERR_OK) {
-		evacuation->in_flight -= copy->put.bytes->size;
-		shared_release(&copy->put.bytes);
-		memory_free(copy);
-		return err;
-	}
-	drain(evacuation, COPY_WINDOW);
-	return evacuation->err;
-}
-
 /* No member that answers has a copy that is valid: that is said where the record would be. */
 static WAITS enum err put_lost(struct evacuation *evacuation, const struct column_entry *entry)
 {
 	struct finish *finish = evacuation->finish;
 	const struct column_entry loss = {
 		.id = entry->id, .piece = entry->piece, .type = RECORD_LOST};
-	struct record record = {.type = RECORD_LOST,
-				.id = entry->id,
-				.piece = entry->piece,
-				.birth_set = finish->set};
-	struct shared *bytes;
 	enum err err;
 
 	env_log(finish->blobs->env, "event=%s set=%016llx column=%u offset=%llu",
@@ -308,12 +198,7 @@ static WAITS enum err put_lost(struct evacuation *evacuation, const struct colum
 		(unsigned long long)entry->offset);
 	if (inheritance_knows_lost(&evacuation->inheritance, entry->id, entry->piece))
 		return ERR_OK;
-	bytes = shared_create((size_t)record_size(0));
-	if (bytes == NULL)
-		return ERR_NOMEM;
-	memset(bytes->data, 0, bytes->size);
-	record_hash_payload(&record, bytes_make(NULL, 0));
-	err = put_copy(evacuation, &record, bytes);
+	err = successor_put_lost(&evacuation->successor, finish->set, entry);
 	return err == ERR_OK ? inheritance_add(&evacuation->inheritance, &loss) : err;
 }
 
@@ -359,7 +244,6 @@ static WAITS bool holders_answer(struct evacuation *evacuation, const struct ite
 static WAITS enum err copy_item(struct evacuation *evacuation, const struct item *item)
 {
 	struct shared *bytes = NULL;
-	struct record record;
 	enum err err = ERR_UNAVAILABLE;
 
 	for (int i = 0; err == ERR_UNAVAILABLE && i < FETCH_ATTEMPTS; i++)
@@ -370,9 +254,7 @@ static WAITS enum err copy_item(struct evacuation *evacuation, const struct item
 		return put_lost(evacuation, &item->entry);
 	if (err != ERR_OK)
 		return err;
-	err = record_decode(bytes->data, &record);
-	ASSERT(err == ERR_OK);
-	err = put_copy(evacuation, &record, bytes);
+	err = successor_put(&evacuation->successor, bytes);
 	evacuation->copies += err == ERR_OK;
 	return err == ERR_OK ? inheritance_add(&evacuation->inheritance, &item->entry) : err;
 }
@@ -396,56 +278,29 @@ static WAITS enum err copy_all(struct evacuation *evacuation)
 		err = put_lost(evacuation, &nameless);
 	for (size_t i = 0; err == ERR_OK && i < evacuation->count; i++)
 		err = copy_item(evacuation, &evacuation->items[i]);
-	drain(evacuation, 0);
-	return err == ERR_OK ? evacuation->err : err;
+	return successor_drain(&evacuation->successor, err);
 }
 
 /* ---- the new set ---- */
 
-static WAITS enum err seal_target(struct evacuation *evacuation)
-{
-	struct open_set *target = evacuation->target;
-	struct set_descriptor descriptor;
-	struct finish *finish = memory_allocate(sizeof(*finish));
-	enum err err;
-
-	if (finish == NULL)
-		return ERR_NOMEM;
-	open_set_close(target);
-	set_writer_descriptor(&target->machine, &descriptor);
-	err = finish_load(evacuation->finish->blobs, target->header.set, finish);
-	if (err == ERR_OK)
-		err = finish_seal(finish, &descriptor);
-	/* The old columns go next: any one certificate might be on the volume that fails then. */
-	if (err == ERR_OK && !finish_is_complete(finish))
-		err = ERR_UNAVAILABLE;
-	memory_free(finish);
-	return err == ERR_STALE || err == ERR_NOTFOUND ? ERR_UNAVAILABLE : err;
-}
-
-static WAITS enum err publish_successor(struct evacuation *evacuation)
-{
-	struct directory_record change = {.set = evacuation->finish->set};
-	enum err err = directory_add_successor(&change, evacuation->target->header.set);
-
-	if (err == ERR_OK)
-		err = directory_store_publish(evacuation->finish->blobs->directory, &change);
-	directory_record_finish(&change);
-	return err;
-}
-
 static WAITS enum err hand_over(struct evacuation *evacuation)
 {
-	enum err err = copy_all(evacuation);
+	const struct finish *finish = evacuation->finish;
+	struct successor *successor = &evacuation->successor;
+	enum err err;
 
-	if (evacuation->target == NULL)
+	successor_init(successor, finish->blobs,
+		       &(struct open_set_order){.predecessors = &finish->set,
+						.predecessor_count = 1,
+						.content = evacuation->size});
+	err = copy_all(evacuation);
+	if (successor->target == NULL)
 		return err;
 	if (err == ERR_OK)
-		err = seal_target(evacuation);
+		err = successor_seal(successor);
 	if (err == ERR_OK)
-		err = publish_successor(evacuation);
-	/* Calls still under way to a slow member hold on to the set. */
-	open_set_abandon(&evacuation->target);
+		err = successor_publish(successor, finish->set);
+	successor_close(successor);
 	return err;
 }
 

@@ -108,6 +108,18 @@ static WAITS enum err create_log(struct member *member, struct member_column *co
 	return err;
 }
 
+static bool has_room(const struct member *member, const struct set_create_call *call)
+{
+	uint64_t total, left;
+
+	if (!call->urgent)
+		return volume_state(member->volume) != VOLUME_FULL &&
+		       volume_has_room(member->volume, call->content);
+	volume_space(member->volume, &total, &left);
+	/* Footers and the journal need some of the reserve, too. */
+	return call->content + call->content / 8 <= left;
+}
+
 static WAITS enum err create(struct member *member, struct set_create_call *call)
 {
 	const struct column_header *header = &call->header;
@@ -119,8 +131,7 @@ static WAITS enum err create(struct member *member, struct set_create_call *call
 		return ERR_INVALID;
 	if (find(member, header->set) != NULL)
 		return ERR_EXISTS;
-	if (volume_state(member->volume) == VOLUME_FULL ||
-	    !volume_has_room(member->volume, call->content))
+	if (!has_room(member, call))
 		return ERR_NOSPACE;
 	column = member_column_create(header);
 	if (column == NULL)
@@ -128,6 +139,7 @@ static WAITS enum err create(struct member *member, struct set_create_call *call
 	/* In the table first: a second one of that name must not start meanwhile. */
 	member_column_enter(column);
 	column->broken = true;
+	column->urgent = call->urgent;
 	err = map_put(&member->columns, &header->set, column);
 	if (err != ERR_OK) {
 		member_column_destroy(column);
@@ -204,6 +216,7 @@ static void write_record(struct member_column *column, struct set_append_call *c
 	call->record = NULL;
 	call->append.done = appended;
 	call->append.context = call;
+	call->append.write.urgent = column->urgent;
 	if (column->header.kind == COLUMN_DATA) {
 		log_append_verbatim(column->log, &call->append, bytes);
 	} else {

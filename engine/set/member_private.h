@@ -27,6 +27,7 @@ struct member_column {
 	struct records records; /* unsealed */
 	bool damaged, torn;
 	bool broken;            /* a write failed: INV 3 */
+	bool urgent;            /* appends may use the reserve */
 	bool removed;           /* out of the table; goes when the last user leaves */
 	unsigned users;         /* tasks and appends under way */
 	unsigned appends;       /* under way */

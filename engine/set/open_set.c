@@ -346,13 +346,46 @@ struct profile open_set_profile(const struct blobs *blobs, const struct layout *
 	return layout_profile(usable);
 }
 
+/* Those that are only full, and may be used up to the last byte. */
+static void admit_full(const struct blobs *blobs, struct layout *usable)
+{
+	for (size_t i = 0; i < usable->volume_count; i++) {
+		struct layout_volume *volume = &usable->volumes[i];
+		const struct layout_volume *known =
+			layout_find(blobs->options.layout, volume->volume);
+
+		if (!volume->full || known->failed)
+			continue;
+		volume->full = false;
+		volume->failed = ask_is_hanging(blobs, volume->volume);
+	}
+}
+
+struct profile open_set_best_profile(const struct blobs *blobs, bool urgent)
+{
+	struct profile profile = writer_profile(blobs);
+	struct layout usable;
+
+	if (profile.k != 0 || !urgent)
+		return profile;
+	if (open_set_usable_layout(blobs, false, &usable) == ERR_OK) {
+		admit_full(blobs, &usable);
+		profile = open_set_profile(blobs, &usable);
+	}
+	layout_finish(&usable);
+	return profile;
+}
+
 static enum err pick_members(struct blobs *blobs, struct column_header *header,
-			     bool without_suspects)
+			     bool without_suspects, bool urgent)
 {
 	uint8_t key[8];
 	struct layout usable;
 	size_t count;
 	enum err err = open_set_usable_layout(blobs, without_suspects, &usable);
+
+	if (err == ERR_OK && urgent)
+		admit_full(blobs, &usable);
 
 	store_u64(key, header->set);
 	if (err == ERR_OK) {
@@ -370,12 +403,14 @@ static enum err pick_members(struct blobs *blobs, struct column_header *header,
 }
 
 /* What is suspect is used when there is no way without: it may be slow, not dead. */
-static enum err choose_members(struct blobs *blobs, struct column_header *header)
+static enum err choose_members(struct blobs *blobs, struct column_header *header, bool urgent)
 {
-	enum err err = pick_members(blobs, header, true);
+	enum err err = pick_members(blobs, header, true, false);
 
 	if (err == ERR_UNAVAILABLE)
-		err = pick_members(blobs, header, false);
+		err = pick_members(blobs, header, false, false);
+	if (err == ERR_UNAVAILABLE && urgent)
+		err = pick_members(blobs, header, false, true);
 	return err == ERR_UNAVAILABLE ? writer_shortage(blobs) : err;
 }
 
@@ -399,7 +434,7 @@ static uint64_t share_of(const struct column_header *header, uint64_t content)
 
 /* ERR_NOMEM: not all; `calls` holds those that are. */
 static enum err make_creations(const struct open_set *set, const struct id128 *tags,
-			       uint64_t content, void **calls)
+			       const struct open_set_order *order, void **calls)
 {
 	for (uint8_t i = 0; i < profile_members(set->header.profile); i++) {
 		struct set_create_call *call =
@@ -408,18 +443,19 @@ static enum err make_creations(const struct open_set *set, const struct id128 *t
 		if (call == NULL)
 			return ERR_NOMEM;
 		call->header = header_of(set, tags, i);
-		call->content = share_of(&call->header, content);
+		call->content = share_of(&call->header, order->content);
+		call->urgent = order->urgent;
 		calls[i] = call;
 	}
 	return ERR_OK;
 }
 
 static WAITS enum err create_columns(struct open_set *set, const struct id128 *tags,
-				     uint64_t content)
+				     const struct open_set_order *order)
 {
 	unsigned count = profile_members(set->header.profile);
 	void *calls[PROFILE_MEMBER_MAX] = {NULL};
-	enum err err = make_creations(set, tags, content, calls);
+	enum err err = make_creations(set, tags, order, calls);
 
 	/* A few accesses: whoever waits with a message can have another set for the asking. */
 	if (err == ERR_OK)
@@ -430,7 +466,7 @@ static WAITS enum err create_columns(struct open_set *set, const struct id128 *t
 		if (created == ERR_OK)
 			continue;
 		/* No room for so much is nothing against it: a message may still fit. */
-		if (created != ERR_CANCELED && (created != ERR_NOSPACE || content == 0))
+		if (created != ERR_CANCELED && (created != ERR_NOSPACE || order->content == 0))
 			health_suspect(&set->blobs->health, set->header.members[i]);
 		if (err == ERR_OK || err == ERR_UNAVAILABLE)
 			err = created;
@@ -488,8 +524,7 @@ static void fill_header(struct blobs *blobs, struct column_header *header)
 	header->created_ms = env_wall_ms(blobs->env);
 }
 
-enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
-			 uint32_t predecessor_count, uint64_t capacity, uint64_t content,
+enum err open_set_create(struct blobs *blobs, const struct open_set_order *order,
 			 struct open_set **out)
 {
 	struct open_set *set = memory_allocate(sizeof(*set));
@@ -501,16 +536,16 @@ enum err open_set_create(struct blobs *blobs, const uint64_t *predecessors,
 	set->blobs = blobs;
 	set->opened_ms = env_now_ms(blobs->env);
 	fill_header(blobs, &set->header);
-	set->header.capacity = capacity;
-	set->header.born_sealed = predecessor_count != 0;
-	set->header.predecessor_count = predecessor_count;
-	for (uint32_t i = 0; i < predecessor_count; i++)
-		set->header.predecessors[i] = predecessors[i];
+	set->header.capacity = order->capacity;
+	set->header.born_sealed = order->predecessor_count != 0;
+	set->header.predecessor_count = order->predecessor_count;
+	for (uint32_t i = 0; i < order->predecessor_count; i++)
+		set->header.predecessors[i] = order->predecessors[i];
 	for (size_t i = 0; i < PROFILE_MEMBER_MAX; i++)
 		tags[i] = env_random_id(blobs->env);
-	err = choose_members(blobs, &set->header);
+	err = choose_members(blobs, &set->header, order->urgent);
 	if (err == ERR_OK)
-		err = create_columns(set, tags, content);
+		err = create_columns(set, tags, order);
 	if (err == ERR_OK) {
 		set_writer_init(&set->machine, set->header.profile);
 		err = publish_birth(set, tags);

@@ -18,7 +18,7 @@
 #include "engine/set/repair.h"
 #include "engine/set/stripe.h"
 
-#define SUCCESSOR_DEPTH_MAX 16
+#define SUCCESSOR_DEPTH_MAX 64
 #define SLOW_PROBE_EVERY 16
 
 enum err reader_check(struct bytes whole, uint64_t set, struct id128 id, uint32_t piece,
@@ -567,6 +567,8 @@ enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t off
 		return ERR_INVALID;
 	blobs->read_count++;
 	latency_budget_earn(&blobs->health.budget);
+	if (blobs->read != NULL)
+		blobs->read(blobs->read_context, ref->id);
 	end = offset + size;
 	while (err == ERR_OK && offset < end) {
 		uint32_t piece = (uint32_t)(offset / PIECE_SIZE);
@@ -584,6 +586,13 @@ enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t off
 	if ((err == ERR_NOTFOUND || err == ERR_CORRUPT) && blobs_someone_is_away(blobs))
 		return ERR_UNAVAILABLE;
 	return err;
+}
+
+void blobs_watch_reads(struct blobs *blobs, void (*read)(void *context, struct id128 blob),
+		       void *context)
+{
+	blobs->read = read;
+	blobs->read_context = context;
 }
 
 uint64_t blob_read_count(const struct blobs *blobs)

@@ -165,10 +165,11 @@ void writer_put(struct blobs *blobs, struct put *put)
 /* A volume that fails is suspect after the first attempt, so that the next one does without. */
 static WAITS enum err open_one(struct blobs *blobs, struct open_set **out)
 {
+	const struct open_set_order order = {.capacity = blobs->options.column_size};
 	enum err err = ERR_UNAVAILABLE;
 
 	for (int i = 0; i < OPEN_ATTEMPTS; i++) {
-		err = open_set_create(blobs, NULL, 0, blobs->options.column_size, 0, out);
+		err = open_set_create(blobs, &order, out);
 		if (err == ERR_OK || err == ERR_CANCELED)
 			break;
 	}

@@ -11,7 +11,7 @@
 #include "engine/base/memory.h"
 #include "engine/volume/volume.h"
 
-#define CLUSTER ((struct id128){{1, 2, 3}})
+#define CLUSTER POST_CLUSTER
 #define NODE ((struct id128){{4, 5, 6}})
 #define COLUMN_SIZE (4u << 20)
 #define SEGMENT_SIZE (4u << 20)
@@ -134,6 +134,7 @@ enum err post_try_open(struct post *post, const char **why)
 		.column_size = post->column_size != 0 ? post->column_size : COLUMN_SIZE,
 		.segment_size = post->segment_size != 0 ? post->segment_size : SEGMENT_SIZE,
 		.snapshot_entries = post->snapshot_entries,
+		.quarantine_ms = post->quarantine_ms,
 		.unknown_user = cheap,
 		.unlocked_cache_ms = post->cache_ms,
 	};

@@ -13,6 +13,7 @@
 #include "tests/sim/sim_task.h"
 
 #define POST_VOLUMES 3u
+#define POST_CLUSTER ((struct id128){{1, 2, 3}})
 
 struct post {
 	struct sim *sim;
@@ -22,6 +23,7 @@ struct post {
 	/* Zero: 4 MiB, 4 MiB, the engine's. */
 	uint64_t column_size, segment_size, snapshot_entries;
 	const char *root; /* put before every path; NULL: nothing */
+	uint64_t quarantine_ms;
 	void *context; /* the test's */
 };
 

@@ -86,6 +86,9 @@ static WAITS enum err open_engine(struct system *system)
 					 .column_size = system->column_size,
 					 .segment_size = system->segment_size,
 					 .snapshot_entries = system->snapshot_entries,
+					 /* As often as it may, and without mercy. */
+					 .reclaim_interval_ms = system->quiet ? 0 : 700,
+					 .compact_below = 95,
 					 .unknown_user = cheap};
 	const char *why;
 
@@ -122,6 +125,8 @@ static void count(struct system *system)
 	system->report->manifests += counters.manifests;
 	system->report->seals += status->blobs.seals;
 	system->report->evacuations += status->blobs.evacuations;
+	system->report->compactions += status->reclaim.compactions;
+	system->report->reencodings += status->reclaim.reencodings;
 	system->report->degraded_reads += status->blobs.degraded_reads;
 	system->report->mirror_reads += status->blobs.mirror_reads;
 	system->report->truncated += status->journal.truncated;
@@ -496,6 +501,7 @@ static WAITS enum err fetch(void *context, struct sim_node *node, uint32_t accou
 {
 	struct system *system = context;
 	struct visit visit = {NULL, NULL};
+	struct message state;
 	uint32_t sequence = 0;
 	enum err err = visit_begin(system, account, "INBOX", &visit);
 	bool opened = err == ERR_OK;
@@ -506,6 +512,11 @@ static WAITS enum err fetch(void *context, struct sim_node *node, uint32_t accou
 	if (opened)
 		err = sequence == 0 ? ERR_NOTFOUND
 				    : view_read(visit.view, sequence, 0, UINT32_MAX, message);
+	/* Whatever was reclaimed, this was not. */
+	if (opened && sequence != 0 && err == ERR_NOTFOUND && !task_canceled() &&
+	    view_message(visit.view, sequence, &state) == ERR_OK)
+		report_broken(system->report, system->world.sim, "reclaimed",
+			      "UID %u is there, and its blob is not", uid);
 	if (opened && err != ERR_OK && err != ERR_NOTFOUND && err != ERR_CANCELED &&
 	    !task_canceled() && !is_passing(system, err))
 		report_broken(system->report, system->world.sim, "readable", "UID %u: %s", uid,

@@ -13,7 +13,7 @@
 	X(acknowledged)                                                                           \
 	X(refused)                                                                                \
 	X(reads) X(reads_retried) X(listings) X(incomplete_listings) X(manifests) X(flag_changes) \
-		X(expunges) X(copies) X(crashes) X(restarts) X(seals) X(evacuations)              \
+		X(expunges) X(copies) X(crashes) X(restarts) X(seals) X(evacuations) X(compactions) X(reencodings)              \
 			X(degraded_reads) X(mirror_reads) X(truncated) X(events) X(virtual_ms)
 
 struct report {

@@ -26,13 +26,15 @@ static const struct hunt hunts[] = {
 	{PLANT_torn_tail_as_corruption, "log", log_run, 20},
 	{PLANT_corruption_as_torn_tail, "log", log_run, 20},
 	{PLANT_fsync_retried, "log", log_run, 20},
-	{PLANT_failed_sync_forgotten, "log", log_run, 60},
 	{PLANT_directory_entry_unsynced, "log", log_run, 20},
 	{PLANT_mirror_dropped_before_votes, "store", store_run, 20},
 	{PLANT_parity_over_stale_bytes, "store", store_run, 60},
 	{PLANT_wrong_matrix_row, "store", store_run, 20},
 	{PLANT_journal_ack_one_replica, "store", store_run, 300},
 	{PLANT_uid_reused_after_restart, "mailbox", mailbox_run, 20},
+	{PLANT_reclaim_ignores_writers, "mailbox", mailbox_run, 20},
+	{PLANT_reclaim_ignores_unseen, "mailbox", mailbox_run, 20},
+	{PLANT_successor_unfinished, "mailbox", mailbox_run, 40},
 };
 
 static void test_each_is_found(void **state)

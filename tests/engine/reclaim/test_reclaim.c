@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/memory.h"
+#include "engine/io.h"
+#include "engine/set/blobs.h"
+#include "tests/support/mailbox_fixture.h"
+
+#define ADDRESS "alice@example.org"
+#define OTHER "bob@example.org"
+#define PASSWORD "correct horse"
+#define COUNT 20u
+#define HOUR_MS (3600u * 1000)
+#define REFS 64u
+
+static struct reclaim_status status_of(const struct post *post)
+{
+	struct reclaim_status status;
+
+	reclaim_get_status(engine_reclaim(post->engine), &status);
+	return status;
+}
+
+/* Passes until one frees nothing any more: what is busy now is not a moment later. */
+static WAITS void reclaim_all(struct post *post)
+{
+	unsigned idle = 0;
+
+	assert_int_equal(blobs_settle(engine_blobs(post->engine)), ERR_OK);
+	while (idle < 3) {
+		bool freed;
+		enum err err = reclaim_run(engine_reclaim(post->engine), &freed);
+
+		if (err != ERR_OK)
+			assert_int_equal(err, ERR_UNAVAILABLE);
+		idle = freed ? 0 : idle + 1;
+		assert_int_equal(task_sleep(100), ERR_OK);
+	}
+}
+
+static void text_of(unsigned number, char out[64])
+{
+	(void)snprintf(out, 64, "Subject: %u\r\n\r\nbody\r\n", number);
+}
+
+static WAITS void deliver_some(struct post *post, const char *address)
+{
+	char text[64];
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		text_of(i, text);
+		post_deliver(post, address, text);
+	}
+}
+
+static WAITS void start(struct post *post)
+{
+	post->column_size = 64 << 10;
+	post->snapshot_entries = 1;
+	post_format(post);
+	post_open(post);
+	post_add_account(post, ADDRESS, PASSWORD, true, false);
+	post_add_account(post, OTHER, PASSWORD, true, false);
+}
+
+/* Every second message goes; the manifest that says so is written when the session ends. */
+static WAITS void expunge_half(struct post *post)
+{
+	struct mailbox *mailbox = post_login(post, ADDRESS, PASSWORD);
+	struct view *view = post_view(mailbox, "INBOX");
+	uint32_t sequences[COUNT / 2];
+	size_t expunged = 0;
+
+	assert_int_equal(view_count(view), COUNT);
+	for (uint32_t i = 0; i < COUNT / 2; i++)
+		sequences[i] = 2 * i + 1;
+	assert_int_equal(view_store(view, sequences, COUNT / 2, STORE_ADD, FLAG_DELETED, NULL, 0,
+				    true),
+			 ERR_OK);
+	assert_int_equal(view_expunge(view, NULL, 0, &expunged), ERR_OK);
+	assert_int_equal(expunged, COUNT / 2);
+	view_close(&view);
+	mailbox_release(&mailbox);
+	assert_int_equal(task_sleep(1000), ERR_OK);
+}
+
+static WAITS void check_half(struct post *post)
+{
+	struct mailbox *mailbox = post_login(post, ADDRESS, PASSWORD);
+	struct view *view = post_view(mailbox, "INBOX");
+
+	assert_int_equal(view_count(view), COUNT / 2);
+	for (uint32_t i = 0; i < COUNT / 2; i++) {
+		char text[64], expected[96];
+
+		text_of(2 * i + 1, text);
+		(void)snprintf(expected, sizeof(expected), "P: p\r\n%s", text);
+		post_assert_message(view, i + 1, expected);
+	}
+	view_close(&view);
+	mailbox_release(&mailbox);
+}
+
+/* ---- references, as a home knows them ---- */
+
+struct refs {
+	struct blob_ref items[REFS];
+	size_t count;
+};
+
+static enum err take_ref(void *context, const struct blob_ref *blob)
+{
+	struct refs *refs = context;
+
+	assert_true(refs->count < REFS);
+	refs->items[refs->count++] = *blob;
+	return ERR_OK;
+}
+
+static void collect(const struct post *post, const char *address, struct refs *refs)
+{
+	const struct account_record *account =
+		accounts_find(engine_accounts(post->engine), bytes_string(address));
+
+	refs->count = 0;
+	assert_int_equal(home_references(engine_home(post->engine), account->id, take_ref, refs),
+			 ERR_OK);
+}
+
+static WAITS size_t count_readable(struct post *post, const struct refs *refs)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < refs->count; i++) {
+		struct buf out = {0};
+
+		count += blob_read(engine_blobs(post->engine), &refs->items[i], 0,
+				   refs->items[i].size, &out) == ERR_OK;
+		buf_finish(&out);
+	}
+	return count;
+}
+
+static WAITS void know_all(struct post *post, struct refs *refs)
+{
+	struct mailbox *mailbox = post_login(post, ADDRESS, PASSWORD);
+	struct view *view = post_view(mailbox, "INBOX");
+
+	assert_int_equal(task_sleep(1000), ERR_OK);
+	collect(post, ADDRESS, refs);
+	assert_true(refs->count >= COUNT);
+	view_close(&view);
+	mailbox_release(&mailbox);
+}
+
+/* ---- tests ---- */
+
+static struct refs known;
+
+static void expunged_messages_go(void *argument)
+{
+	struct post *post = argument;
+
+	start(post);
+	deliver_some(post, ADDRESS);
+	deliver_some(post, OTHER);
+	know_all(post, &known);
+	assert_int_equal(count_readable(post, &known), known.count);
+	reclaim_all(post);
+	assert_int_equal(count_readable(post, &known), known.count);
+	expunge_half(post);
+	reclaim_all(post);
+	assert_true(status_of(post).compactions > 0);
+	assert_true(status_of(post).bytes_reclaimed >= COUNT / 2 * 4096);
+	assert_int_equal(status_of(post).restored, 0);
+	assert_true(count_readable(post, &known) <= known.count - COUNT / 2);
+	check_half(post);
+	post_close(post);
+	/* And for a process that knows only what is on the disks. */
+	post_open(post);
+	check_half(post);
+	reclaim_all(post);
+	check_half(post);
+	post_close(post);
+}
+
+static void quarantine_is_kept(void *argument)
+{
+	struct post *post = argument;
+	struct reclaim_status status;
+	size_t readable;
+	bool freed;
+
+	post->quarantine_ms = 24 * HOUR_MS;
+	start(post);
+	deliver_some(post, ADDRESS);
+	know_all(post, &known);
+	expunge_half(post);
+	reclaim_all(post);
+	status = status_of(post);
+	assert_true(status.quarantined > 0);
+	assert_true(status.sets_quarantined > 0);
+	assert_int_equal(status.sets_removed, 0);
+	assert_int_equal(status.reclaimable, 0);
+	/* Reading one that counts as dead: it stays, and that is an alarm. */
+	known.count = 1;
+	readable = count_readable(post, &known);
+	assert_int_equal(readable, 1);
+	assert_int_equal(status_of(post).restored, 1);
+	assert_int_equal(task_sleep(24 * HOUR_MS), ERR_OK);
+	assert_true(status_of(post).reclaimable > 0);
+	assert_int_equal(reclaim_run(engine_reclaim(post->engine), &freed), ERR_OK);
+	assert_true(freed);
+	assert_int_equal(status_of(post).quarantined, 0);
+	assert_int_equal(count_readable(post, &known), 1);
+	check_half(post);
+	post_close(post);
+}
+
+static void deleted_account_goes(void *argument)
+{
+	struct post *post = argument;
+	struct accounts *accounts;
+	struct buf record = {0};
+
+	start(post);
+	deliver_some(post, ADDRESS);
+	deliver_some(post, OTHER);
+	know_all(post, &known);
+	post_close(post);
+	post_open(post);
+	accounts = engine_accounts(post->engine);
+	/* That of account, which is in no session. */
+	assert_int_equal(account_make_status(post->admin, POST_CLUSTER,
+					     accounts_find(accounts, bytes_string(ADDRESS)),
+					     ACCOUNT_DELETED, 1, &record),
+			 ERR_OK);
+	assert_int_equal(accounts_publish(accounts, bytes_of_buf(&record)), ERR_OK);
+	buf_finish(&record);
+	assert_int_equal(task_sleep(1000), ERR_OK);
+	reclaim_all(post);
+	assert_int_equal(count_readable(post, &known), 0);
+	collect(post, OTHER, &known);
+	{
+		struct mailbox *mailbox = post_login(post, OTHER, PASSWORD);
+		struct view *view = post_view(mailbox, "INBOX");
+
+		assert_int_equal(view_count(view), COUNT);
+		post_assert_message(view, 1, "P: p\r\nSubject: 0\r\n\r\nbody\r\n");
+		view_close(&view);
+		mailbox_release(&mailbox);
+	}
+	post_close(post);
+}
+
+/* Uploads that no entry names: of an account, and of nobody. */
+static WAITS void upload(struct post *post, struct id128 tag, bool release,
+			 struct blob_upload **open)
+{
+	uint8_t bytes[5000] = {1};
+	struct blob_upload *uploading;
+
+	assert_int_equal(blob_upload_open(engine_blobs(post->engine),
+					  env_random_id(sched_env(task_sched())), tag, &uploading),
+			 ERR_OK);
+	assert_int_equal(blob_upload_write(uploading, bytes_make(bytes, sizeof(bytes))), ERR_OK);
+	assert_int_equal(blob_upload_finish(uploading, &known.items[known.count++]), ERR_OK);
+	if (release)
+		blob_upload_release(&uploading);
+	else
+		*open = uploading;
+}
+
+static void orphans_go(void *argument)
+{
+	struct post *post = argument;
+	struct blob_upload *open = NULL;
+	struct id128 tag;
+
+	start(post);
+	tag = accounts_find(engine_accounts(post->engine), bytes_string(ADDRESS))->tag;
+	known.count = 0;
+	upload(post, tag, true, NULL);
+	upload(post, (struct id128){{0xee}}, true, NULL);
+	upload(post, tag, false, &open);
+	upload(post, tag, true, NULL);
+	reclaim_all(post);
+	/* The open one may be named yet, and so may what came after it. */
+	assert_int_equal(count_readable(post, &known), 2);
+	blob_upload_release(&open);
+	reclaim_all(post);
+	assert_int_equal(count_readable(post, &known), 0);
+	known.count = 0;
+	upload(post, tag, true, NULL);
+	upload(post, (struct id128){{0xee}}, true, NULL);
+	post_close(post);
+	post_open(post);
+	assert_int_equal(count_readable(post, &known), 2);
+	reclaim_all(post);
+	assert_int_equal(count_readable(post, &known), 0);
+	post_close(post);
+}
+
+static void one_silent_volume_holds_it_up(void *argument)
+{
+	struct post *post = argument;
+	struct reclaim_status status;
+	bool freed;
+
+	start(post);
+	deliver_some(post, ADDRESS);
+	know_all(post, &known);
+	expunge_half(post);
+	assert_int_equal(blobs_settle(engine_blobs(post->engine)), ERR_OK);
+	post_close(post);
+	assert_int_equal(io_rename("/d1/v", "/d1/away"), ERR_OK);
+	post_open(post);
+	assert_int_equal(reclaim_run(engine_reclaim(post->engine), &freed), ERR_UNAVAILABLE);
+	assert_false(freed);
+	status = status_of(post);
+	assert_int_equal(status.obstacle.err, ERR_UNAVAILABLE);
+	assert_false(id128_is_zero(status.obstacle.volume));
+	assert_true(status.obstacle_since_ms != 0);
+	assert_int_equal(count_readable(post, &known), known.count);
+	post_close(post);
+	assert_int_equal(io_rename("/d1/away", "/d1/v"), ERR_OK);
+	post_open(post);
+	reclaim_all(post);
+	assert_true(status_of(post).bytes_reclaimed > 0);
+	check_half(post);
+	post_close(post);
+}
+
+static void run(void (*test)(void *post))
+{
+	struct post post;
+
+	post_init(&post);
+	post_run(&post, test);
+	post_finish(&post);
+}
+
+#define TEST(name)                         \
+	static void test_##name(void **state) \
+	{                                  \
+		(void)state;               \
+		run(name);                 \
+	}
+
+TEST(expunged_messages_go)
+TEST(quarantine_is_kept)
+TEST(deleted_account_goes)
+TEST(orphans_go)
+TEST(one_silent_volume_holds_it_up)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_expunged_messages_go),
+		cmocka_unit_test(test_quarantine_is_kept),
+		cmocka_unit_test(test_deleted_account_goes),
+		cmocka_unit_test(test_orphans_go),
+		cmocka_unit_test(test_one_silent_volume_holds_it_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
