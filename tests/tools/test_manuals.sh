@@ -24,7 +24,7 @@ while read -r command; do
 	done
 done <"$scratch/commands"
 expect 0 "install" make -s -C "$(dirname "$0")/../.." install DESTDIR="$scratch/root" PREFIX=/usr WERROR=1
-for file in bin/aeroctl sbin/aerod share/man/man1/aeroctl.1 share/man/man5/aerostore.conf.5 share/man/man8/aerod.8; do
+for file in bin/aeroctl sbin/aerod sbin/aerofsck share/man/man1/aeroctl.1 share/man/man5/aerostore.conf.5 share/man/man8/aerod.8 share/man/man8/aerofsck.8; do
 	check "puts $file in its place" [ -s "$scratch/root/usr/$file" ]
 done
 
