@@ -76,6 +76,8 @@ static const struct command {
 	 OPTIONS_INIT | OPTIONS_ADMIN, command_init},
 	{"status", "", "health: volumes, what can be lost now, sets, journal, accounts", 0,
 	 command_status},
+	{"reclaim", "", "look now for what deleted mail can give back, and wait for it", 0,
+	 command_reclaim},
 	{"check", "", "deliver a message by LMTP, read it back by IMAP, compare every octet",
 	 OPTIONS_CHECK | OPTIONS_PASSWORD, command_check},
 	{"account create", "ADDRESS", "make an account with a first password",

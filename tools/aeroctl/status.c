@@ -80,6 +80,27 @@ static void print_exposure(const json_t *status)
 	print_room(volumes, serving);
 }
 
+static void print_reclaim(const json_t *reclaim)
+{
+	const char *held_up_by = json_text(reclaim, "held_up_by");
+
+	printf("Deleted mail: %s of %s sealed is alive; %s wait in quarantine, %s can go, "
+	       "%s given back since start.\n",
+	       output_size(json_number(reclaim, "live_bytes")),
+	       output_size(json_number(reclaim, "sealed_bytes")),
+	       output_size(json_number(reclaim, "quarantined_bytes")),
+	       output_size(json_number(reclaim, "reclaimable_bytes")),
+	       output_size(json_number(reclaim, "reclaimed_bytes")));
+	if (json_number(reclaim, "quarantined_reads") != 0)
+		printf("ALARM: %llu messages were read that counted as deleted; they were kept.\n",
+		       (unsigned long long)json_number(reclaim, "quarantined_reads"));
+	if (held_up_by != NULL && strcmp(held_up_by, "nothing") != 0)
+		printf("Giving back is held up: %s (volume %s, account %s, %llu accounts).\n",
+		       held_up_by, json_text(reclaim, "held_up_volume"),
+		       json_text(reclaim, "held_up_account"),
+		       (unsigned long long)json_number(reclaim, "held_up_accounts"));
+}
+
 static void print_counts(const json_t *status)
 {
 	const json_t *sets = json_object_get(status, "sets");
@@ -131,6 +152,23 @@ enum program_exit command_status(struct control *control)
 		print_volumes(json_object_get(answer.reply, "volumes"));
 		putchar('\n');
 		print_counts(answer.reply);
+		putchar('\n');
+		print_reclaim(json_object_get(answer.reply, "reclaim"));
+	}
+	answer_finish(&answer);
+	return status;
+}
+
+enum program_exit command_reclaim(struct control *control)
+{
+	struct answer answer;
+	enum program_exit status = client_must(control, request_make("reclaim"), &answer);
+
+	if (status == PROGRAM_OK && control->options.json) {
+		json_object_del(answer.reply, "ok");
+		status = output_json(json_incref(answer.reply));
+	} else if (status == PROGRAM_OK) {
+		print_reclaim(json_object_get(answer.reply, "reclaim"));
 	}
 	answer_finish(&answer);
 	return status;

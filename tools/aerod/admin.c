@@ -238,11 +238,27 @@ static enum err handle_status(struct exchange *exchange)
 	return ERR_OK;
 }
 
+/* What keeps it from ending its work is in the reply, and no failure of the command. */
+static enum err handle_reclaim(struct exchange *exchange)
+{
+	struct reclaim *reclaim = engine_reclaim(exchange->server->engine);
+	struct reclaim_status status;
+	bool freed;
+	enum err err = reclaim_run(reclaim, &freed);
+
+	if (err != ERR_OK && err != ERR_UNAVAILABLE)
+		return fail(exchange, err, err_text(err));
+	reclaim_get_status(reclaim, &status);
+	status_put_reclaim(&status, exchange->reply);
+	return ERR_OK;
+}
+
 static const struct {
 	const char *name;
 	admin_handler *handle;
 } handlers[] = {
 	{"status", handle_status},
+	{"reclaim", handle_reclaim},
 	{"account-list", handle_account_list},
 	{"account-show", handle_account_show},
 	{"publish", handle_publish},

@@ -108,6 +108,8 @@ static enum err catch_signals(struct daemon *daemon)
 
 /* ---- starting ---- */
 
+#define RECLAIM_INTERVAL_MS (3600u * 1000)
+
 static enum err open_engine(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
@@ -123,6 +125,10 @@ static enum err open_engine(struct daemon *daemon)
 		.summary = summary_hook,
 		.volume_reserve = config->volume_reserve,
 		.unlocked_cache_ms = config->unlocked_cache_ms,
+		.compact_below = config->compact_below,
+		.quarantine_ms = config->quarantine_ms,
+		.reclaim_interval_ms = RECLAIM_INTERVAL_MS,
+		.reclaim_rate = config->reclaim_rate,
 	};
 	const char *why = "the directory of the index cannot be made";
 	enum err err = io_make_directory(config->index);

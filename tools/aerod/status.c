@@ -76,6 +76,42 @@ static void put_journal(const struct journal_status *journal, json_t *reply)
 	json_put(reply, "journal", object);
 }
 
+static const char *obstacle_text(const struct reclaim_obstacle *obstacle)
+{
+	if (obstacle->err == ERR_OK)
+		return "nothing";
+	if (!id128_is_zero(obstacle->volume))
+		return "a volume does not answer, or is not up to date";
+	if (obstacle->err == ERR_STALE)
+		return "accounts that are being changed, or replicas that differ";
+	return err_text(obstacle->err);
+}
+
+void status_put_reclaim(const struct reclaim_status *reclaim, json_t *reply)
+{
+	json_t *object = json_object();
+
+	json_put_number(object, "sealed_bytes", reclaim->sealed);
+	json_put_number(object, "live_bytes", reclaim->live);
+	json_put_number(object, "quarantined_bytes", reclaim->quarantined);
+	json_put_number(object, "reclaimable_bytes", reclaim->reclaimable);
+	json_put_number(object, "reclaimed_bytes", reclaim->bytes_reclaimed);
+	json_put_number(object, "copied_bytes", reclaim->bytes_copied);
+	json_put_number(object, "sets_removed", reclaim->sets_removed);
+	json_put_number(object, "quarantined_reads", reclaim->restored);
+	json_put_bool(object, "running", reclaim->running);
+	json_put_number(object, "passes", reclaim->passes);
+	json_put_number(object, "last_pass_ms", reclaim->last_pass_ms);
+	json_put_text(object, "held_up_by", obstacle_text(&reclaim->obstacle));
+	if (reclaim->obstacle.err != ERR_OK) {
+		json_put_number(object, "held_up_since_ms", reclaim->obstacle_since_ms);
+		json_put_number(object, "held_up_accounts", reclaim->obstacle.accounts);
+		json_put_id(object, "held_up_volume", reclaim->obstacle.volume);
+		json_put_id(object, "held_up_account", reclaim->obstacle.tag);
+	}
+	json_put(reply, "reclaim", object);
+}
+
 static void put_service(const struct admin_server *server, json_t *reply)
 {
 	json_t *lmtp = json_object(), *imap = json_object();
@@ -103,6 +139,7 @@ void status_put(const struct admin_server *server, json_t *reply)
 	put_volumes(&status, reply);
 	put_sets(&status.blobs, reply);
 	put_journal(&status.journal, reply);
+	status_put_reclaim(&status.reclaim, reply);
 	json_put_number(reply, "accounts", status.account_count);
 	json_put_number(reply, "accounts_unlocked", status.unlocked_count);
 	put_service(server, reply);

@@ -12,4 +12,7 @@
 
 void status_put(const struct admin_server *server, json_t *reply);
 
+/* "reclaim" alone. */
+void status_put_reclaim(const struct reclaim_status *reclaim, json_t *reply);
+
 #endif

@@ -12,6 +12,7 @@
  *
  *	command		arguments			result
  *	status						see aeroctl(1), "status --json"
+ *	reclaim						reclaim, as in the status; after a pass
  *	account-list	after (address or absent)	accounts: [ACCOUNT without slots],
  *							more: whether to ask again
  *	account-show	address				account: ACCOUNT

@@ -35,6 +35,9 @@ enum setting {
 	KEY_STARTTLS_ON_NETWORK,
 	KEY_HOSTNAME,
 	KEY_VOLUME_RESERVE,
+	KEY_COMPACT_BELOW,
+	KEY_QUARANTINE_HOURS,
+	KEY_RECLAIM_RATE,
 	KEY_MESSAGE_LIMIT,
 	KEY_RECIPIENT_LIMIT,
 	KEY_CONNECTION_LIMIT,
@@ -61,6 +64,9 @@ static const char *const key_names[KEY_COUNT] = {
 	[KEY_STARTTLS_ON_NETWORK] = "starttls-on-network",
 	[KEY_HOSTNAME] = "hostname",
 	[KEY_VOLUME_RESERVE] = "volume-reserve",
+	[KEY_COMPACT_BELOW] = "compact-below",
+	[KEY_QUARANTINE_HOURS] = "quarantine-hours",
+	[KEY_RECLAIM_RATE] = "reclaim-rate",
 	[KEY_MESSAGE_LIMIT] = "message-limit",
 	[KEY_RECIPIENT_LIMIT] = "recipient-limit",
 	[KEY_CONNECTION_LIMIT] = "connection-limit",
@@ -476,6 +482,21 @@ static enum err take_limits(cfg_t *file, struct config *config)
 	return err;
 }
 
+static enum err take_reclaiming(cfg_t *file, struct config *config)
+{
+	long below = cfg_getint(file, key_names[KEY_COMPACT_BELOW]);
+	long hours = cfg_getint(file, key_names[KEY_QUARANTINE_HOURS]);
+
+	if (below < 10 || below > 95)
+		return fail_key(KEY_COMPACT_BELOW, "must be from 10 to 95");
+	if (hours < 0 || hours > 365 * 24)
+		return fail_key(KEY_QUARANTINE_HOURS, "must be from 0 to 8760");
+	config->compact_below = (unsigned)below;
+	config->quarantine_ms = (uint64_t)hours * 3600 * 1000;
+	config->reclaim_rate = (uint64_t)cfg_getint(file, key_names[KEY_RECLAIM_RATE]);
+	return ERR_OK;
+}
+
 /* It stands in greetings as one word. */
 static enum err take_hostname(cfg_t *file, char **out)
 {
@@ -522,6 +543,8 @@ static enum err take_all(cfg_t *file, struct config *config)
 	if (err == ERR_OK)
 		err = take_limits(file, config);
 	if (err == ERR_OK)
+		err = take_reclaiming(file, config);
+	if (err == ERR_OK)
 		err = take_hostname(file, &config->hostname);
 	return err;
 }
@@ -546,6 +569,9 @@ static enum err parse_text(const char *text, struct config *config)
 		CFG_BOOL(key_names[KEY_STARTTLS_ON_NETWORK], cfg_false, CFGF_NONE),
 		CFG_STR(key_names[KEY_HOSTNAME], "localhost", CFGF_NONE),
 		CFG_INT_CB(key_names[KEY_VOLUME_RESERVE], 0, CFGF_NONE, parse_size),
+		CFG_INT(key_names[KEY_COMPACT_BELOW], 70, CFGF_NONE),
+		CFG_INT(key_names[KEY_QUARANTINE_HOURS], 24, CFGF_NONE),
+		CFG_INT_CB(key_names[KEY_RECLAIM_RATE], 64 << 20, CFGF_NONE, parse_size),
 		CFG_INT_CB(key_names[KEY_MESSAGE_LIMIT], 64 << 20, CFGF_NONE, parse_size),
 		CFG_INT(key_names[KEY_RECIPIENT_LIMIT], 100, CFGF_NONE),
 		CFG_INT(key_names[KEY_CONNECTION_LIMIT], 1000, CFGF_NONE),
