@@ -32,9 +32,7 @@ static const struct hunt hunts[] = {
 	{PLANT_wrong_matrix_row, "store", store_run, 20},
 	{PLANT_journal_ack_one_replica, "store", store_run, 300},
 	{PLANT_uid_reused_after_restart, "mailbox", mailbox_run, 20},
-	{PLANT_reclaim_ignores_writers, "mailbox", mailbox_run, 20},
-	{PLANT_reclaim_ignores_unseen, "mailbox", mailbox_run, 20},
-	{PLANT_successor_unfinished, "mailbox", mailbox_run, 40},
+	{PLANT_successor_unfinished, "mailbox", mailbox_run, 20},
 };
 
 static void test_each_is_found(void **state)
