@@ -80,8 +80,7 @@ static struct fsck_set *find_set(struct fsck *fsck, uint64_t id)
 
 static struct fsck_file *add_file(struct fsck_set *set)
 {
-	struct fsck_file *files =
-		memory_resize(set->files, (set->file_count + 1) * sizeof(*files));
+	struct fsck_file *files = memory_resize(set->files, (set->file_count + 1) * sizeof(*files));
 
 	if (files == NULL)
 		return NULL;
@@ -101,8 +100,7 @@ static WAITS enum err open_file(struct fsck *fsck, const struct fsck_file *file,
 	return io_open(path, 0, out);
 }
 
-static WAITS enum err look_at_ends(struct env_file *env_file, uint64_t set,
-				   struct fsck_file *file)
+static WAITS enum err look_at_ends(struct env_file *env_file, uint64_t set, struct fsck_file *file)
 {
 	uint8_t *bytes = memory_allocate(LOG_HEADER_SIZE);
 	struct column_header other;
@@ -303,9 +301,8 @@ static void choose_members(struct fsck *fsck, struct fsck_set *set)
 
 		for (size_t j = 0; j < set->file_count && !file->ignored; j++) {
 			const struct fsck_file *other = &set->files[j];
-			bool placed = id128_equal(
-				set->header.members[file->column],
-				fsck->volumes[file->volume].identity.volume);
+			bool placed = id128_equal(set->header.members[file->column],
+						  fsck->volumes[file->volume].identity.volume);
 
 			if (i == j || other->ignored || other->column != file->column)
 				continue;
@@ -394,8 +391,7 @@ static enum err take_record(void *context, const struct record *record, uint64_t
 	/* What was not finished does not count: its predecessor is whole. */
 	if (visit->set->sealed || !visit->set->has_header || !visit->set->header.born_sealed)
 		fsck_note_piece(visit->fsck, record);
-	if (!visit->set->sealed &&
-	    (record->type == RECORD_BLOB || record->type == RECORD_LOST))
+	if (!visit->set->sealed && (record->type == RECORD_BLOB || record->type == RECORD_LOST))
 		return note_copy(visit, record);
 	return ERR_OK;
 }
@@ -410,10 +406,9 @@ static void describe(struct fsck_problem *problem, const struct column_fault_rep
 		fsck_problem_detail(problem, "It is piece %" PRIu32 " of blob %s in column %u",
 				    report->piece, id, report->data_column);
 	} else if (report->fault == COLUMN_FAULT_MISDIRECTED) {
-		fsck_problem_detail(problem,
-				    "It belongs to set %016" PRIx64 ", column %u, offset %" PRIu64,
-				    report->foreign_set, report->foreign_column,
-				    report->foreign_offset);
+		fsck_problem_detail(
+			problem, "It belongs to set %016" PRIx64 ", column %u, offset %" PRIu64,
+			report->foreign_set, report->foreign_column, report->foreign_offset);
 	}
 }
 
@@ -422,16 +417,16 @@ static void take_fault(void *context, const struct column_fault_report *report)
 	struct visit *visit = context;
 	struct fsck_file *file = visit->file;
 	struct fsck_set *set = visit->set;
-	struct fsck_problem problem = fsck_problem_at(
-		visit->fsck, meanings[report->fault].code, file->volume, file->name);
+	struct fsck_problem problem = fsck_problem_at(visit->fsck, meanings[report->fault].code,
+						      file->volume, file->name);
 
 	bool header = report->fault == COLUMN_FAULT_HEADER_COPY ||
 		      report->fault == COLUMN_FAULT_HEADER ||
 		      (report->fault == COLUMN_FAULT_PADDING && report->offset < LOG_HEADER_SIZE);
 
 	file->faults |= 1u << report->fault;
-	file->body_bad |= meanings[report->fault].body &&
-			  (!header || report->fault == COLUMN_FAULT_HEADER);
+	file->body_bad |=
+		meanings[report->fault].body && (!header || report->fault == COLUMN_FAULT_HEADER);
 	if (visit->quiet)
 		return;
 	fsck_problem_set(&problem, set->set, file->column);
@@ -464,8 +459,8 @@ enum err fsck_check_column(struct fsck *fsck, struct fsck_set *set, struct fsck_
 		.set = set->set,
 		.column = file->column,
 		.kind = file->kind,
-		.certificate = set->sealed && file->kind != COLUMN_MIRROR ? &set->certificate
-									  : NULL,
+		.certificate =
+			set->sealed && file->kind != COLUMN_MIRROR ? &set->certificate : NULL,
 		.fault = take_fault,
 		.record = take_record,
 		.pace = pace,

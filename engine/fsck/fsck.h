@@ -41,7 +41,7 @@ struct fsck_problem {
 	char file[FSCK_PATH_SIZE];     /* what it is about: a file or a directory; may be empty */
 	char detail[FSCK_DETAIL_SIZE]; /* a sentence without a full stop; may be empty */
 	bool placed;
-	uint64_t offset, size;         /* within the file, when `placed` */
+	uint64_t offset, size; /* within the file, when `placed` */
 	bool has_set;
 	uint64_t set;
 	uint8_t column;
@@ -50,8 +50,8 @@ struct fsck_problem {
 };
 
 enum fsck_mode {
-	FSCK_NO,     /* look only */
-	FSCK_SAFE,   /* what the table calls safe */
+	FSCK_NO,   /* look only */
+	FSCK_SAFE, /* what the table calls safe */
 	FSCK_YES,
 	FSCK_ASK
 };
@@ -61,11 +61,11 @@ struct fsck_options {
 	const char *const *volumes; /* directories */
 	size_t volume_count;
 	enum fsck_mode mode;
-	struct id128 cluster;       /* zero: that of most superblocks */
-	bool rebuild_directory;     /* the directory is written anew from headers */
+	struct id128 cluster;	/* zero: that of most superblocks */
+	bool rebuild_directory; /* the directory is written anew from headers */
 	/*
-	 * Zero: look at all. Else the path of one file: only what its bytes concern is looked at (its
-	 * volume's superblock; its set; the journal). For tests.
+	 * Zero: look at all. Else the path of one file: only what its bytes concern is looked at
+	 * (its volume's superblock; its set; the journal). For tests.
 	 */
 	const char *only;
 	/* Shows the problem; FSCK_ASK: and asks whether to mend it. */
@@ -96,8 +96,8 @@ void fsck_result_finish(struct fsck_result *result);
 
 /*
  * Copies every intact record of every column and segment below the directories into `target`, be
- * there a superblock or not: blobs as "<blob id>.<first piece>" when all their pieces are there, else pieces;
- * journal records as files; and "manifest", a line a file.
+ * there a superblock or not: blobs as "<blob id>.<first piece>" when all their pieces are there,
+ * else pieces; journal records as files; and "manifest", a line a file.
  */
 WAITS MUST_USE enum err fsck_salvage(const char *const *directories, size_t directory_count,
 				     const char *target, uint64_t *files);

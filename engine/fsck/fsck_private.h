@@ -39,7 +39,7 @@ struct fsck_volume {
 	bool present, usable;
 	struct volume *volume; /* open over the overlay, when usable */
 	struct volume_identity identity;
-	uint64_t generation; /* of its superblock */
+	uint64_t generation;   /* of its superblock */
 	struct env_file *lock; /* of one that is not usable */
 	struct fsck_work superblock;
 	/* journal */
@@ -59,10 +59,10 @@ struct fsck_file {
 	struct column_header header;
 	struct column_trailer trailer;
 	struct column_check check;
-	uint32_t faults;    /* bit: enum column_fault */
-	bool ignored;       /* a leftover, a second copy, another set's */
-	bool absent;        /* a member that should be there */
-	bool body_bad;      /* the column itself, not what stands around it */
+	uint32_t faults; /* bit: enum column_fault */
+	bool ignored;	 /* a leftover, a second copy, another set's */
+	bool absent;	 /* a member that should be there */
+	bool body_bad;	 /* the column itself, not what stands around it */
 	struct fsck_work work;
 };
 
@@ -90,7 +90,7 @@ struct fsck_set {
 	bool sealed;
 	struct set_certificate certificate;
 	struct map copies; /* unsealed: (column, offset) to struct fsck_copy */
-	bool settle;       /* the engine finishes it */
+	bool settle;	   /* the engine finishes it */
 };
 
 enum fsck_use_kind { FSCK_USE_ENTRY, FSCK_USE_PAGE, FSCK_USE_MANIFEST };
@@ -116,18 +116,18 @@ struct fsck {
 	size_t volume_count;
 	struct fsck_set **sets; /* ascending */
 	size_t set_count;
-	struct map pieces;      /* FSCK_PIECE_KEY: what can be read */
-	struct map streams;     /* of all volumes together */
+	struct map pieces;  /* FSCK_PIECE_KEY: what can be read */
+	struct map streams; /* of all volumes together */
 	struct ledger ledger;
-	struct map directory;   /* set id to struct directory_record, from the journal */
-	struct map addresses;   /* stream id to a NUL-terminated address */
-	struct map blobs;       /* blob id to struct fsck_blob: what is on the disks */
+	struct map directory; /* set id to struct directory_record, from the journal */
+	struct map addresses; /* stream id to a NUL-terminated address */
+	struct map blobs;     /* blob id to struct fsck_blob: what is on the disks */
 	struct fsck_use *uses;
 	size_t use_count, use_capacity;
 	struct buf references;
 	struct fsck_work settle; /* the engine's recovery is to be run */
-	struct map entering;     /* set id to struct directory_record: to be entered */
-	struct map known;        /* hash of a problem that was taken note of */
+	struct map entering;	 /* set id to struct directory_record: to be entered */
+	struct map known;	 /* hash of a problem that was taken note of */
 	uint64_t progress_done, progress_total;
 	size_t problem_capacity;
 	enum err err; /* memory ran out while a callback could not say so */
@@ -204,11 +204,11 @@ struct rebuild {
 	struct fsck_set *set;
 	struct fsck_file *files[PROFILE_MEMBER_MAX]; /* NULL: no file */
 	struct buf bodies[PROFILE_MEMBER_MAX];
-	bool good[PROFILE_MEMBER_MAX];  /* the body is what the certificate says */
+	bool good[PROFILE_MEMBER_MAX]; /* the body is what the certificate says */
 	struct buf index;
 	uint32_t entries;
-	struct column_entry *items;     /* the index, decoded */
-	uint64_t lost;                  /* records of which nothing is left */
+	struct column_entry *items; /* the index, decoded */
+	uint64_t lost;		    /* records of which nothing is left */
 };
 
 WAITS MUST_USE enum err rebuild_load(struct rebuild *rebuild);

@@ -15,11 +15,9 @@ MUST_USE enum err memory_index_commit(struct env_index *index,
 				      const struct env_index_change *changes, size_t change_count,
 				      bool durable);
 MUST_USE enum err memory_index_get(struct env_index *index, struct bytes key, struct buf *value);
-MUST_USE enum err memory_index_scan(struct env_index *index, struct bytes from,
-				    struct bytes before,
-				    bool (*each)(void *context, struct bytes key,
-						 struct bytes value),
-				    void *context);
+MUST_USE enum err
+memory_index_scan(struct env_index *index, struct bytes from, struct bytes before,
+		  bool (*each)(void *context, struct bytes key, struct bytes value), void *context);
 MUST_USE enum err memory_index_clear(struct env_index *index);
 
 #endif

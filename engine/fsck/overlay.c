@@ -196,7 +196,8 @@ static void opened_stat(struct op *op)
 	struct node *node = find_node(op->overlay, op->io->path);
 
 	ASSERT(op->base.err == ERR_OK);
-	/* Somebody else opened it meanwhile: one node a path. The second handle of the base goes. */
+	/* Somebody else opened it meanwhile: one node a path. The second handle of the base goes.
+	 */
 	if (node == NULL)
 		node = add_node(op->overlay, op->io->path, NODE_FILE);
 	if (node != NULL && node->base == NULL) {
@@ -392,10 +393,8 @@ static bool load(struct op *op, struct node *node)
 		return false;
 	}
 	op->loading = node;
-	op->base = (struct env_io){.kind = ENV_IO_READ,
-				   .file = node->base,
-				   .buffer = data,
-				   .size = node->stat.size};
+	op->base = (struct env_io){
+		.kind = ENV_IO_READ, .file = node->base, .buffer = data, .size = node->stat.size};
 	post_base(op, file_loaded);
 	return false;
 }
@@ -544,7 +543,7 @@ static void made_directory(struct op *op)
 
 	if (err == ERR_NOTFOUND)
 		err = add_node(op->overlay, op->io->path, NODE_DIRECTORY) != NULL ? ERR_OK
-										   : ERR_NOMEM;
+										  : ERR_NOMEM;
 	end(op, err);
 }
 

@@ -161,7 +161,7 @@ enum fsck_code {
 #define X(code, name, severity, safe, message, question) FSCK_##name,
 	FSCK_PROBLEMS(X)
 #undef X
-	FSCK_CODE_COUNT
+		FSCK_CODE_COUNT
 };
 
 struct fsck_code_info {

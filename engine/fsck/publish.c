@@ -12,8 +12,7 @@
 #include "engine/io.h"
 
 /* A name in the folder that nobody has yet. */
-static WAITS enum err choose_name(const char *directory, const char *name,
-				  char out[FSCK_PATH_SIZE])
+static WAITS enum err choose_name(const char *directory, const char *name, char out[FSCK_PATH_SIZE])
 {
 	const char *base = strrchr(name, '/') != NULL ? strrchr(name, '/') + 1 : name;
 	struct env_stat stat;

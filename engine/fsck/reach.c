@@ -62,21 +62,19 @@ static void report_lost(struct fsck *fsck, const struct fsck_use *use, const str
 		snprintf(problem.account, sizeof(problem.account), "%s", address);
 	else
 		snprintf(problem.account, sizeof(problem.account), "an unknown account");
-	fsck_problem_detail(&problem,
-			    "Blob %s of %" PRIu64 " bytes lacks %" PRIu64 " of %" PRIu64
-			    " pieces%s",
-			    id, ref->size, missing, all,
-			    use->kind == FSCK_USE_MANIFEST
-				    ? "; it is a cache that is made again, no message"
-				    : "");
+	fsck_problem_detail(
+		&problem, "Blob %s of %" PRIu64 " bytes lacks %" PRIu64 " of %" PRIu64 " pieces%s",
+		id, ref->size, missing, all,
+		use->kind == FSCK_USE_MANIFEST ? "; it is a cache that is made again, no message"
+					       : "");
 	fsck->result->blobs_lost++;
 	(void)fsck_report(fsck, &problem, NULL);
 }
 
 static enum err check_use(struct fsck *fsck, const struct fsck_use *use, struct map *seen)
 {
-	struct cursor cursor = cursor_make(
-		bytes_slice(bytes_of_buf(&fsck->references), use->at, SIZE_MAX));
+	struct cursor cursor =
+		cursor_make(bytes_slice(bytes_of_buf(&fsck->references), use->at, SIZE_MAX));
 	struct fsck_blob *blob;
 	struct blob_ref ref;
 	uint64_t missing, all;

@@ -32,8 +32,7 @@ static void pick_files(struct rebuild *rebuild)
 		struct fsck_file *file = &set->files[i];
 		enum column_kind kind = file->column < profile.k ? COLUMN_DATA : COLUMN_PARITY;
 
-		if (!file->ignored && file->kind == kind &&
-		    file->column < profile_members(profile))
+		if (!file->ignored && file->kind == kind && file->column < profile_members(profile))
 			rebuild->files[file->column] = file;
 	}
 }
@@ -60,8 +59,7 @@ static void take_index(struct rebuild *rebuild, struct bytes whole)
 static WAITS enum err load_column(struct rebuild *rebuild, unsigned column, uint64_t longest)
 {
 	const struct set_descriptor *descriptor = &rebuild->set->certificate.descriptor;
-	uint64_t length =
-		column < descriptor->profile.k ? descriptor->length[column] : longest;
+	uint64_t length = column < descriptor->profile.k ? descriptor->length[column] : longest;
 	struct fsck_file *file = rebuild->files[column];
 	struct buf *body = &rebuild->bodies[column], whole = {0};
 	enum err err;
@@ -137,8 +135,8 @@ static bool is_record(const struct rebuild *rebuild, const struct column_entry *
 	    record->set != rebuild->set->set || record->column != entry->column ||
 	    record->offset != entry->offset || !id128_equal(record->id, entry->id) ||
 	    record->payload_size != entry->payload_size ||
-	    record_check_payload(record, bytes_slice(whole, RECORD_HEADER_SIZE,
-						     record->payload_size)) != ERR_OK)
+	    record_check_payload(
+		    record, bytes_slice(whole, RECORD_HEADER_SIZE, record->payload_size)) != ERR_OK)
 		return false;
 	padding = cursor_make(
 		bytes_slice(whole, RECORD_HEADER_SIZE + record->payload_size, SIZE_MAX));
@@ -174,8 +172,7 @@ static bool try_columns(struct rebuild *rebuild, const struct column_entry *entr
 			from[k] = (uint8_t)i;
 			sources[k++] = rebuild->bodies[i].data + entry->offset;
 		}
-	if (stripe_decode(profile_of(rebuild), entry->column, from, sources, size, out) !=
-		    ERR_OK ||
+	if (stripe_decode(profile_of(rebuild), entry->column, from, sources, size, out) != ERR_OK ||
 	    !is_record(rebuild, entry, bytes_make(out, size), &record))
 		return false;
 	memcpy(rebuild->bodies[entry->column].data + entry->offset, out, size);
@@ -278,8 +275,8 @@ static struct hash128 hash_parity(const struct buf *body)
 	struct hash128 hash = {0, 0};
 
 	for (size_t at = 0; at < body->size; at += COLUMN_PARITY_BLOCK)
-		hash = column_parity_hash(
-			hash, bytes_slice(bytes_of_buf(body), at, COLUMN_PARITY_BLOCK));
+		hash = column_parity_hash(hash,
+					  bytes_slice(bytes_of_buf(body), at, COLUMN_PARITY_BLOCK));
 	return hash;
 }
 

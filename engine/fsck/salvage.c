@@ -68,8 +68,8 @@ static WAITS enum err write_file(const char *path, struct bytes content)
 	return err;
 }
 
-static WAITS enum err keep(struct salvage *salvage, const struct record *record,
-			   struct bytes whole, const char *from, size_t at)
+static WAITS enum err keep(struct salvage *salvage, const struct record *record, struct bytes whole,
+			   const char *from, size_t at)
 {
 	struct hash128 name_hash = hash_128(whole.data, 96);
 	char name[128], path[FSCK_PATH_SIZE];

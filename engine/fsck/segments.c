@@ -84,8 +84,8 @@ static enum err add_use(struct fsck *fsck, const struct fsck_use *use, const str
 	return fsck->references.err;
 }
 
-static enum err add_uses(struct fsck *fsck, const struct fsck_use *use,
-			 const struct blob_ref *refs, size_t count)
+static enum err add_uses(struct fsck *fsck, const struct fsck_use *use, const struct blob_ref *refs,
+			 size_t count)
 {
 	enum err err = ERR_OK;
 
@@ -152,8 +152,8 @@ static enum err note_directory(struct segment_scan *scan, const struct record *r
 	enum err err = directory_record_decode(payload, &decoded);
 
 	if (err == ERR_CORRUPT || err == ERR_NEWER) {
-		struct fsck_problem problem = fsck_problem_at(
-			scan->fsck, FSCK_DIRECTORY_ENTRY, scan->volume, scan->name);
+		struct fsck_problem problem =
+			fsck_problem_at(scan->fsck, FSCK_DIRECTORY_ENTRY, scan->volume, scan->name);
 
 		fsck_problem_place(&problem, LOG_HEADER_SIZE + record->offset,
 				   record_size(record->payload_size));
@@ -177,9 +177,9 @@ static enum err take_entry(struct segment_scan *scan, const struct record *recor
 	struct entry entry;
 	enum err err = entry_decode(payload, &scan->blobs, &entry);
 
-	if (err == ERR_OK && !(id128_equal(entry.stream, record->tag) &&
-			       id128_equal(entry.incarnation, record->incarnation) &&
-			       entry.seq == record->number))
+	if (err == ERR_OK &&
+	    !(id128_equal(entry.stream, record->tag) &&
+	      id128_equal(entry.incarnation, record->incarnation) && entry.seq == record->number))
 		err = ERR_CORRUPT;
 	if (err != ERR_OK || is_known(fsck, record))
 		return err;
@@ -368,9 +368,8 @@ static enum err visit(void *context, const struct log_visit *visit)
 	fsck_progress(scan->fsck, "journal", visit->size);
 	if (visit->event != LOG_RECORD) {
 		scan->move = true;
-		report(scan,
-		       visit->event == LOG_CORRUPT ? FSCK_SEGMENT_DAMAGED : FSCK_SEGMENT_TAIL, at,
-		       visit->size);
+		report(scan, visit->event == LOG_CORRUPT ? FSCK_SEGMENT_DAMAGED : FSCK_SEGMENT_TAIL,
+		       at, visit->size);
 		return ERR_OK;
 	}
 	scan->fsck->result->records++;
@@ -421,12 +420,12 @@ static void put_record(struct record *record, struct bytes payload, uint64_t num
 	*running = record->running;
 	buf_put(out, header, sizeof(header));
 	buf_put_bytes(out, payload);
-	buf_put_zeros(out, (size_t)record_size(record->payload_size) - sizeof(header) -
-				   payload.size);
+	buf_put_zeros(out,
+		      (size_t)record_size(record->payload_size) - sizeof(header) - payload.size);
 }
 
-static enum err put_mark(struct fsck *fsck, size_t index, uint64_t number,
-			 struct hash128 *running, struct buf *out)
+static enum err put_mark(struct fsck *fsck, size_t index, uint64_t number, struct hash128 *running,
+			 struct buf *out)
 {
 	struct fsck_volume *volume = &fsck->volumes[index];
 	struct record record = {.type = RECORD_MARK, .id = volume->identity.volume};
@@ -573,6 +572,7 @@ static WAITS enum err scan_log(struct segment_scan *scan)
 
 	if (err == ERR_TORN) {
 		report(scan, FSCK_SEGMENT_SHORT, 0, 0);
+		buf_finish(&header);
 		return ERR_OK;
 	}
 	if (err == ERR_OK && segment_header_decode(header.data, &decoded) == ERR_NEWER)

@@ -49,7 +49,7 @@ static enum err add_absent(struct fsck *fsck, struct fsck_set *set)
 		file = &files[set->file_count++];
 		*file = (struct fsck_file){.volume = volume,
 					   .column = i,
-					   .kind = i < profile.k  ? COLUMN_DATA
+					   .kind = i < profile.k ? COLUMN_DATA
 						   : set->sealed ? COLUMN_PARITY
 								 : COLUMN_MIRROR,
 					   .absent = true,
@@ -334,8 +334,8 @@ static WAITS enum err mend_sealed(struct fsck *fsck, struct fsck_set *set)
 	if (!set->has_header || (is_whole(set) && !wants_any(set)))
 		return ERR_OK;
 	err = rebuild_load(&rebuild);
-	if (err == ERR_OK && (rebuild.entries != 0 || set_descriptor_longest(
-							     &set->certificate.descriptor) == 0))
+	if (err == ERR_OK &&
+	    (rebuild.entries != 0 || set_descriptor_longest(&set->certificate.descriptor) == 0))
 		err = rebuild_compute(&rebuild);
 	if (err == ERR_OK && rebuild.lost != 0)
 		err = mend_beyond(&rebuild);

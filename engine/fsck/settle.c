@@ -100,8 +100,8 @@ static WAITS void close_store(struct settle *settle)
 static WAITS enum err enter_sets(struct settle *settle)
 {
 	struct fsck *fsck = settle->fsck;
-	const struct directory_store_options options = {
-		.sched = task_sched(), .journal = settle->journal};
+	const struct directory_store_options options = {.sched = task_sched(),
+							.journal = settle->journal};
 	const struct directory_record *record;
 	struct directory_store *store = NULL;
 	size_t position = 0;
@@ -110,8 +110,7 @@ static WAITS enum err enter_sets(struct settle *settle)
 	if (fsck->entering.count == 0)
 		return ERR_OK;
 	err = directory_store_create(&options, &store);
-	while (err == ERR_OK &&
-	       (record = map_next(&fsck->entering, &position, NULL)) != NULL)
+	while (err == ERR_OK && (record = map_next(&fsck->entering, &position, NULL)) != NULL)
 		err = directory_store_publish(store, record);
 	directory_store_destroy(&store);
 	return err;

@@ -82,7 +82,8 @@ static bool is_gone(const struct fsck *fsck, const struct directory_record *reco
 {
 	struct directory_placement placement;
 
-	if (record->successors.count != 0 || map_get(&fsck->entering, &record->set) != NULL || has_files(fsck, record->set))
+	if (record->successors.count != 0 || map_get(&fsck->entering, &record->set) != NULL ||
+	    has_files(fsck, record->set))
 		return false;
 	for (uint32_t i = 0; i < record->placements.count; i++) {
 		directory_get_placement(record, i, &placement);

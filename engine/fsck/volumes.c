@@ -91,8 +91,7 @@ static WAITS enum err rebuild_superblock(struct fsck *fsck, size_t index)
 {
 	struct fsck_volume *volume = &fsck->volumes[index];
 	struct superblock superblock = {.generation = 1};
-	struct fsck_problem problem =
-		fsck_problem_at(fsck, FSCK_SUPERBLOCK, index, "superblock");
+	struct fsck_problem problem = fsck_problem_at(fsck, FSCK_SUPERBLOCK, index, "superblock");
 	uint8_t both[SUPERBLOCK_SIZE];
 	enum err err;
 
@@ -244,7 +243,7 @@ static WAITS enum err publish_superblock(struct fsck *fsck, size_t index)
 {
 	struct fsck_volume *volume = &fsck->volumes[index];
 	struct superblock superblock = {.identity = volume->identity,
-				       .generation = volume->generation};
+					.generation = volume->generation};
 	uint8_t both[SUPERBLOCK_SIZE];
 	enum err err;
 

@@ -33,9 +33,9 @@
  *   unmember FILE                     header and trailer of a set that began and did not end
  *   leftover                          a mirror beside the parity of the sealed set
  *   strange FILE                      its first record is of a type that has no business there
- *   reindex FILE                      one page of its index says something else, with a right checksum
- *   lie                               the sealed set's parity is wrong, and all checksums agree
- *   uncount VOLUME                    the last mark says that the volume does not count
+ *   reindex FILE                      one page of its index says something else, with a right
+ * checksum lie                               the sealed set's parity is wrong, and all checksums
+ * agree uncount VOLUME                    the last mark says that the volume does not count
  *
  * FILE: superblock:V, segment:V, sealed:C and open:C (columns of the two sets), sealed:C@V for a
  * name on a volume. PLACE: a number, end, record:N, index, trailer; with +N or -N behind. RECORD:
@@ -461,8 +461,8 @@ static void edit_trailer(const char *path, unsigned column)
 	struct buf content = {0};
 
 	read_file(path, &content);
-	assert_ok(column_trailer_decode(content.data + content.size - COLUMN_TRAILER_SIZE,
-					&trailer));
+	assert_ok(
+		column_trailer_decode(content.data + content.size - COLUMN_TRAILER_SIZE, &trailer));
 	trailer.certificate.file_hash[column].low ^= 1;
 	column_trailer_encode(&trailer, content.data + content.size - COLUMN_TRAILER_SIZE);
 	write_file(path, bytes_of_buf(&content));
@@ -531,15 +531,15 @@ static void make_lie(void)
 
 	resolve("sealed:2", path);
 	read_file(path, &content);
-	assert_ok(column_trailer_decode(content.data + content.size - COLUMN_TRAILER_SIZE,
-					&trailer));
+	assert_ok(
+		column_trailer_decode(content.data + content.size - COLUMN_TRAILER_SIZE, &trailer));
 	content.data[HEADER + 100] ^= 1;
 	write_file(path, bytes_of_buf(&content));
 	for (size_t at = 0; at < trailer.body_size; at += COLUMN_PARITY_BLOCK)
-		hash = column_parity_hash(
-			hash, bytes_slice(bytes_slice(bytes_of_buf(&content), HEADER,
-						      (size_t)trailer.body_size),
-					  at, COLUMN_PARITY_BLOCK));
+		hash = column_parity_hash(hash,
+					  bytes_slice(bytes_slice(bytes_of_buf(&content), HEADER,
+								  (size_t)trailer.body_size),
+						      at, COLUMN_PARITY_BLOCK));
 	buf_finish(&content);
 	for (unsigned i = 0; i < 3; i++) {
 		char name[16];
@@ -643,8 +643,8 @@ static bool damage_names(char *words[8])
 	} else if (strcmp(words[0], "duplicate") == 0) {
 		resolve(words[1], path);
 		snprintf(target, sizeof(target), "%s/v%s/columns/", store, words[2]);
-		assert_int_equal(run(NULL, "test -e %s$(basename %s) || cp %s %s", target, path, path,
-				     target),
+		assert_int_equal(run(NULL, "test -e %s$(basename %s) || cp %s %s", target, path,
+				     path, target),
 				 0);
 	} else {
 		return false;
@@ -735,26 +735,27 @@ static void apply_damage(const char *name)
  * volume has which column, and in how many files the engine puts what it mends,
  * is chance: volumes are v, new files are left out, and what is said is sorted.
  */
-#define NORMALISE \
-	"import re, sys\n" \
-	"text = sys.stdin.read().replace(sys.argv[1] + '/', '')\n" \
-	"seen = {}\n" \
-	"def name(match):\n" \
-	"    word = match.group(0)\n" \
-	"    kind = 'I' if len(word) == 32 else 'S'\n" \
-	"    if word not in seen:\n" \
-	"        seen[word] = kind + str(1 + sum(v[0] == kind for v in seen.values()))\n" \
-	"    return seen[word]\n" \
-	"text = re.sub(r'(journal|replaced)/(\\d+-)?[0-9a-f]{16}\\.seg', r'\\1/SEGMENT', text)\n" \
-	"text = re.sub(r'^wrote [^ ]*\\n', '', text, flags=re.M)\n" \
-	"text = re.sub(r'^wrote .*SEGMENT.*\\n', '', text, flags=re.M)\n" \
+#define NORMALISE                                                                                  \
+	"import re, sys\n"                                                                         \
+	"text = sys.stdin.read().replace(sys.argv[1] + '/', '')\n"                                 \
+	"seen = {}\n"                                                                              \
+	"def name(match):\n"                                                                       \
+	"    word = match.group(0)\n"                                                              \
+	"    kind = 'I' if len(word) == 32 else 'S'\n"                                             \
+	"    if word not in seen:\n"                                                               \
+	"        seen[word] = kind + str(1 + sum(v[0] == kind for v in seen.values()))\n"          \
+	"    return seen[word]\n"                                                                  \
+	"text = re.sub(r'(journal|replaced)/(\\d+-)?[0-9a-f]{16}\\.seg', r'\\1/SEGMENT', text)\n"  \
+	"text = re.sub(r'^wrote [^ ]*\\n', '', text, flags=re.M)\n"                                \
+	"text = re.sub(r'^wrote .*SEGMENT.*\\n', '', text, flags=re.M)\n"                          \
 	"text = re.sub(r'\\b[0-9a-f]{32}\\b|(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])', name, text)\n" \
-	"text = re.sub(r'\\bv[012]\\b', 'v', text)\n" \
-	"text = re.sub(r'\\b(offset|size|of|lacks) \\d+', r'\\1 N', text)\n" \
-	"text = re.sub(r'\\d+ (of N|records|bytes|entries|manifests|streams|journal|sets|blobs are|are named)', r'N \\1', text)\n" \
-	"text = re.sub(r'(of them lost; )\\d+', r'\\1N', text)\n" \
-	"blocks = re.findall(r'^[^ ].*\\n(?:  .*\\n)*', text, flags=re.M)\n" \
-	"told = [b for b in blocks if re.match('[A-Z][0-9][0-9] |wrote |put aside ', b)]\n" \
+	"text = re.sub(r'\\bv[012]\\b', 'v', text)\n"                                              \
+	"text = re.sub(r'\\b(offset|size|of|lacks) \\d+', r'\\1 N', text)\n"                       \
+	"text = re.sub(r'\\d+ (of N|records|bytes|entries|manifests|streams|journal|sets|blobs "   \
+	"are|are named)', r'N \\1', text)\n"                                                       \
+	"text = re.sub(r'(of them lost; )\\d+', r'\\1N', text)\n"                                  \
+	"blocks = re.findall(r'^[^ ].*\\n(?:  .*\\n)*', text, flags=re.M)\n"                       \
+	"told = [b for b in blocks if re.match('[A-Z][0-9][0-9] |wrote |put aside ', b)]\n"        \
 	"sys.stdout.write(''.join(sorted(told)) + ''.join(b for b in blocks if b not in told))\n"
 
 static void check_output(const char *name, unsigned number, const char *options)
@@ -769,9 +770,11 @@ static void check_output(const char *name, unsigned number, const char *options)
 	status = run(&text, "%s/aerofsck %s %s >%s/raw 2>&1; echo $? >%s/status",
 		     build != NULL ? build : "build/release", options, list, top, top);
 	(void)status;
-	assert_int_equal(run(&text, "/usr/bin/python3 -c \"$NORMALISE\" %s <%s/raw; echo exit $(cat %s/status)",
-			     store, top, top),
-			 0);
+	assert_int_equal(
+		run(&text,
+		    "/usr/bin/python3 -c \"$NORMALISE\" %s <%s/raw; echo exit $(cat %s/status)",
+		    store, top, top),
+		0);
 	snprintf(path, sizeof(path), CASES "/%s/expected.%u", name, number);
 	if (getenv("AEROSTORE_REWRITE") != NULL) {
 		write_file(path, bytes_of_buf(&text));
@@ -795,8 +798,9 @@ static void read_mail(const char *from, const char *to)
 			snprintf(list + strlen(list), sizeof(list) - strlen(list), " %s/v%d", from,
 				 i);
 	}
-	assert_int_equal(run(NULL, "rm -rf %s; echo '" FSCK_FIXTURE_PASSWORD "' | /usr/bin/python3 " READER
-				   " %s " FSCK_FIXTURE_ADDRESS " %s %s",
+	assert_int_equal(run(NULL,
+			     "rm -rf %s; echo '" FSCK_FIXTURE_PASSWORD
+			     "' | /usr/bin/python3 " READER " %s " FSCK_FIXTURE_ADDRESS " %s %s",
 			     to, admin_public, to, list),
 			 0);
 }

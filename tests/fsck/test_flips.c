@@ -217,8 +217,8 @@ static WAITS void count_restored(void *argument)
 	struct buf content = {0};
 
 	if (io_read_file(file->path, 1u << 24, &content) == ERR_OK)
-		counts.restored += bytes_equal(bytes_of_buf(&content),
-					       bytes_of_buf(&file->pristine));
+		counts.restored +=
+			bytes_equal(bytes_of_buf(&content), bytes_of_buf(&file->pristine));
 	buf_finish(&content);
 }
 

@@ -33,8 +33,7 @@ static WAITS void wait_for_seal(struct post *post)
 
 static WAITS void use(struct post *post)
 {
-	struct mailbox *mailbox =
-		post_login(post, FSCK_FIXTURE_ADDRESS, FSCK_FIXTURE_PASSWORD);
+	struct mailbox *mailbox = post_login(post, FSCK_FIXTURE_ADDRESS, FSCK_FIXTURE_PASSWORD);
 	struct view *view = post_view(mailbox, "INBOX");
 	uint32_t first = 1;
 

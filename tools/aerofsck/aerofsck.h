@@ -32,7 +32,7 @@ struct invocation {
 	struct overlay *overlay;
 	struct sched *sched;
 	bool canceled;
-	bool journal_replaced; /* the index is of another journal now */
+	bool journal_replaced;	       /* the index is of another journal now */
 	uint64_t shown_ms, started_ms; /* progress */
 	bool progress_shown;
 	unsigned exit; /* bits of enum fsck_exit */

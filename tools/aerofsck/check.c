@@ -53,8 +53,7 @@ static WAITS void mend_index(struct invocation *invocation)
 {
 	enum err err;
 
-	if (!invocation->has_config ||
-	    !(invocation->rebuild_index || invocation->journal_replaced))
+	if (!invocation->has_config || !(invocation->rebuild_index || invocation->journal_replaced))
 		return;
 	err = drop_index(invocation);
 	if (err != ERR_OK) {
@@ -86,9 +85,8 @@ void run_check(struct invocation *invocation)
 		.overlay = invocation->overlay,
 		.volumes = invocation->volumes,
 		.volume_count = invocation->volume_count,
-		.mode = invocation->rebuild_directory && !invocation->mode_given
-				? FSCK_SAFE
-				: invocation->mode,
+		.mode = invocation->rebuild_directory && !invocation->mode_given ? FSCK_SAFE
+										 : invocation->mode,
 		.cluster = invocation->has_config ? invocation->config.cluster : ID128_ZERO,
 		.rebuild_directory = invocation->rebuild_directory,
 		.found = output_found,
@@ -125,7 +123,8 @@ void run_salvage(struct invocation *invocation)
 		       invocation->salvage, invocation->salvage);
 	} else {
 		complain("%s: %s", invocation->salvage,
-			 err == ERR_EXISTS ? "exists already; give a new directory" : err_text(err));
+			 err == ERR_EXISTS ? "exists already; give a new directory"
+					   : err_text(err));
 		invocation->exit |= FSCK_EXIT_FAILED;
 	}
 }

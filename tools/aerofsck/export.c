@@ -159,9 +159,9 @@ static WAITS bool export_message(struct export *export, struct view *view, uint3
 			   directory, message.arrival_ms / 1000, message.uid, message.size);
 		put_flags(&message, &path);
 		buf_put_u8(&path, '\0');
-		written = path.err == ERR_OK && write_file((const char *)path.data,
-							   bytes_of_buf(&content),
-							   message.arrival_ms);
+		written = path.err == ERR_OK &&
+			  write_file((const char *)path.data, bytes_of_buf(&content),
+				     message.arrival_ms);
 	} else {
 		complain("%s: message %" PRIu32 ": %s", directory, view_uid(view, sequence),
 			 err_text(err == ERR_OK ? ERR_CORRUPT : err));
@@ -190,8 +190,8 @@ static void export_keywords(const struct view *view, const char *directory)
 	buf_finish(&text);
 }
 
-static WAITS enum err export_folder(struct export *export, struct mailbox *mailbox,
-				    struct id128 id, const char *name)
+static WAITS enum err export_folder(struct export *export, struct mailbox *mailbox, struct id128 id,
+				    const char *name)
 {
 	struct buf directory = {0};
 	struct view *view = NULL;
@@ -281,8 +281,8 @@ static WAITS enum err log_in(struct export *export, struct mailbox **mailbox)
 	if (err != ERR_OK) {
 		complain("%s: not an address", invocation->account);
 	} else if (secret_input(invocation->password_file, "--password-file",
-				"password or recovery code", SECRET_EXISTING, &secret) !=
-		   PROGRAM_OK) {
+				"password or recovery code", SECRET_EXISTING,
+				&secret) != PROGRAM_OK) {
 		err = ERR_INVALID;
 	} else {
 		err = home_login(engine_home(export->engine), bytes_of_buf(&address),

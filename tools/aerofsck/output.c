@@ -106,8 +106,9 @@ void output_progress(void *context, const char *what, uint64_t done, uint64_t to
 	invocation->progress_shown = true;
 	elapsed = now - invocation->started_ms;
 	left = total > done ? (total - done) * elapsed / done / 1000 : 0;
-	fprintf(stderr, "\r%-8s %3u %%  %" PRIu64 " of %" PRIu64 " MiB  about %" PRIu64 ":%02" PRIu64
-			" left   ",
+	fprintf(stderr,
+		"\r%-8s %3u %%  %" PRIu64 " of %" PRIu64 " MiB  about %" PRIu64 ":%02" PRIu64
+		" left   ",
 		what, total == 0 ? 0u : (unsigned)(done >= total ? 100 : 100 * done / total),
 		done >> 20, total >> 20, left / 60, left % 60);
 }
@@ -148,7 +149,8 @@ static void print_summary(const struct fsck_result *result, size_t fixed, size_t
 	       result->blobs_named, result->blobs_lost, result->blobs_unnamed,
 	       result->bytes_unnamed);
 	if (result->known != 0)
-		printf("%" PRIu64 " problems are known from before, and not shown\n", result->known);
+		printf("%" PRIu64 " problems are known from before, and not shown\n",
+		       result->known);
 	if (fixed + left + notes == 0)
 		puts("clean");
 	else
