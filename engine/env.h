@@ -40,10 +40,11 @@ enum env_io_kind {
 	ENV_IO_OPEN,	 /* path, flags -> file */
 	ENV_IO_CLOSE,	 /* file; the handle is gone whatever the result */
 	ENV_IO_READ,	 /* file, offset, buffer, size -> done_size, short only at the end */
-	ENV_IO_COMMIT,	 /* writes[] in order, then fdatasync of syncs[], then their link counts */
+	ENV_IO_COMMIT,	 /* writes[] in order, fdatasync of syncs[], then -> stat, path_stat */
 	ENV_IO_STAT,	 /* file, or path when file is NULL -> stat */
 	ENV_IO_ALLOCATE, /* file: reserve blocks for [offset, offset+size), size unchanged */
 	ENV_IO_TRUNCATE, /* file: cut or extend to `size` */
+	ENV_IO_FORGET,	 /* file: drop what memory holds of [offset, offset+size) and is synced */
 	ENV_IO_SYNC_DIRECTORY, /* path: entries made, renamed or unlinked before are durable */
 	ENV_IO_MAKE_DIRECTORY, /* path, mode 0700 */
 	ENV_IO_RENAME,	       /* path -> to_path, replacing it */
@@ -82,7 +83,7 @@ struct env_write {
 struct env_io {
 	enum env_io_kind kind;
 	/* in */
-	const char *path, *to_path;
+	const char *path, *to_path; /* COMMIT: path is looked at after the syncs; or NULL */
 	unsigned flags;
 	struct env_file *file;
 	uint64_t offset;
@@ -97,7 +98,8 @@ struct env_io {
 	/* out */
 	enum err err;
 	size_t done_size;
-	struct env_stat stat; /* COMMIT: that of the sync with the lowest link count */
+	struct env_stat stat;	   /* COMMIT: that of the sync with the lowest link count */
+	struct env_stat path_stat; /* COMMIT: that of `path` */
 	uint64_t space_total, space_free;
 	struct buf names;    /* the caller's to finish */
 	struct env_io *next; /* the env's own */

@@ -127,6 +127,13 @@ enum err io_truncate(struct env_file *file, uint64_t size)
 	return perform(&io);
 }
 
+enum err io_forget(struct env_file *file, uint64_t offset, uint64_t size)
+{
+	struct env_io io = {.kind = ENV_IO_FORGET, .file = file, .offset = offset, .size = size};
+
+	return perform(&io);
+}
+
 static WAITS enum err perform_path(enum env_io_kind kind, const char *path, const char *to_path)
 {
 	struct env_io io = {.kind = kind, .path = path, .to_path = to_path};

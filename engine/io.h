@@ -32,6 +32,8 @@ WAITS MUST_USE enum err io_stat(const char *path, struct env_stat *out);
 WAITS MUST_USE enum err io_stat_file(struct env_file *file, struct env_stat *out);
 WAITS MUST_USE enum err io_allocate(struct env_file *file, uint64_t offset, uint64_t size);
 WAITS MUST_USE enum err io_truncate(struct env_file *file, uint64_t size);
+/* So that the next reads of that range say what the disk has, not what was once written to it. */
+WAITS MUST_USE enum err io_forget(struct env_file *file, uint64_t offset, uint64_t size);
 WAITS MUST_USE enum err io_sync_directory(const char *path);
 WAITS MUST_USE enum err io_make_directory(const char *path);
 WAITS MUST_USE enum err io_rename(const char *path, const char *to_path);

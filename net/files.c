@@ -207,6 +207,26 @@ static enum err perform_write(const struct env_write *write, struct files_counte
 	return ERR_OK;
 }
 
+static enum err stat_path(const char *path, struct env_stat *out)
+{
+	struct stat result;
+
+	if (stat(path, &result) != 0)
+		return last_error();
+	stat_convert(&result, out);
+	return ERR_OK;
+}
+
+static enum err stat_file(const struct env_file *file, struct env_stat *out)
+{
+	struct stat result;
+
+	if (fstat(file->descriptor, &result) != 0)
+		return last_error();
+	stat_convert(&result, out);
+	return ERR_OK;
+}
+
 static enum err perform_commit(struct env_io *io, struct files_counters *counters)
 {
 	for (size_t i = 0; i < io->write_count; i++) {
@@ -221,28 +241,22 @@ static enum err perform_commit(struct env_io *io, struct files_counters *counter
 			return last_error();
 	}
 	for (size_t i = 0; i < io->sync_count; i++) {
-		struct stat stat;
+		struct env_stat stat;
+		enum err err = stat_file(io->syncs[i], &stat);
 
-		if (fstat(io->syncs[i]->descriptor, &stat) != 0)
-			return last_error();
-		if (i == 0 || stat.st_nlink < io->stat.link_count)
-			stat_convert(&stat, &io->stat);
+		if (err != ERR_OK)
+			return err;
+		if (i == 0 || stat.link_count < io->stat.link_count)
+			io->stat = stat;
 	}
-	return ERR_OK;
+	return io->path != NULL ? stat_path(io->path, &io->path_stat) : ERR_OK;
 }
 
 /* ---- the rest ---- */
 
 static enum err perform_stat(struct env_io *io)
 {
-	struct stat result;
-	int failure =
-		io->file != NULL ? fstat(io->file->descriptor, &result) : stat(io->path, &result);
-
-	if (failure != 0)
-		return last_error();
-	stat_convert(&result, &io->stat);
-	return ERR_OK;
+	return io->file != NULL ? stat_file(io->file, &io->stat) : stat_path(io->path, &io->stat);
 }
 
 static enum err perform_allocate(struct env_io *io)
@@ -267,6 +281,15 @@ static enum err perform_truncate(struct env_io *io)
 		failure = ftruncate(io->file->descriptor, (off_t)io->size);
 	while (failure != 0 && errno == EINTR);
 	return failure == 0 ? ERR_OK : last_error();
+}
+
+/* A hint: whatever stays in memory is read from there. */
+static enum err perform_forget(struct env_io *io)
+{
+	int failure = posix_fadvise(io->file->descriptor, (off_t)io->offset, (off_t)io->size,
+				    POSIX_FADV_DONTNEED);
+
+	return failure == 0 ? ERR_OK : err_from_errno(failure);
 }
 
 static enum err perform_sync_directory(struct env_io *io, struct files_counters *counters)
@@ -377,6 +400,8 @@ static enum err perform(struct env_io *io, struct files_counters *counters)
 		return perform_allocate(io);
 	case ENV_IO_TRUNCATE:
 		return perform_truncate(io);
+	case ENV_IO_FORGET:
+		return perform_forget(io);
 	case ENV_IO_SYNC_DIRECTORY:
 		return perform_sync_directory(io, counters);
 	case ENV_IO_MAKE_DIRECTORY:

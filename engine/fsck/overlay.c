@@ -399,6 +399,26 @@ static bool load(struct op *op, struct node *node)
 	return false;
 }
 
+static void looked(struct op *op)
+{
+	op->io->path_stat = op->base.stat;
+	end(op, op->base.err);
+}
+
+/* What a commit looks at when it is done. */
+static void look_at_path(struct op *op)
+{
+	const struct node *node = find_node(op->overlay, op->io->path);
+
+	if (node != NULL) {
+		stat_node(node, &op->io->path_stat);
+		end(op, node->kind == NODE_GONE ? ERR_NOTFOUND : ERR_OK);
+		return;
+	}
+	op->base = (struct env_io){.kind = ENV_IO_STAT, .path = op->io->path};
+	post_base(op, looked);
+}
+
 static void finish_commit(struct op *op)
 {
 	struct env_io *io = op->io;
@@ -413,7 +433,10 @@ static void finish_commit(struct op *op)
 		if (i == 0 || stat.link_count < io->stat.link_count)
 			io->stat = stat;
 	}
-	end(op, err);
+	if (err == ERR_OK && io->path != NULL)
+		look_at_path(op);
+	else
+		end(op, err);
 }
 
 static void finish_truncate(struct op *op)
@@ -451,6 +474,7 @@ static void passed(struct op *op)
 	struct env_io *io = op->io;
 
 	io->stat = op->base.stat;
+	io->path_stat = op->base.path_stat;
 	io->space_total = op->base.space_total;
 	io->space_free = op->base.space_free;
 	io->names = op->base.names;
@@ -727,6 +751,7 @@ static void overlay_io(struct env *env, struct env_io *io)
 		pass(overlay, io);
 		return;
 	case ENV_IO_ALLOCATE:
+	case ENV_IO_FORGET:
 	case ENV_IO_SYNC_DIRECTORY:
 	case ENV_IO_MAKE_DIRECTORY:
 	case ENV_IO_RENAME:
@@ -734,7 +759,7 @@ static void overlay_io(struct env *env, struct env_io *io)
 	case ENV_IO_LIST:
 		break;
 	}
-	if (overlay->through && io->kind != ENV_IO_ALLOCATE)
+	if (overlay->through && io->kind != ENV_IO_ALLOCATE && io->kind != ENV_IO_FORGET)
 		pass(overlay, io);
 	else if (io->kind == ENV_IO_MAKE_DIRECTORY)
 		do_make_directory(overlay, io);

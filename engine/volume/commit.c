@@ -14,7 +14,8 @@ enum {
 static const uint8_t ZEROS[64];
 
 static void start_soon(void *context);
-static void start(struct commit *commit);
+static bool begin(struct commit *commit);
+static void go_on(struct commit *commit);
 
 enum err commit_init(struct commit *commit)
 {
@@ -147,98 +148,115 @@ static bool gather(struct commit *commit)
 		part_count += added;
 		size += write_size;
 		end = write->offset + write_size;
-		add_sync(commit, write->file);
+		if (!write->unsynced)
+			add_sync(commit, write->file);
 	}
+	if (commit->io.sync_count != 0)
+		commit->io.path = commit->witness_path;
 	commit->io.writes = commit->writes;
 	commit->io.syncs = commit->syncs;
 	return count != 0;
 }
 
-static void complete_all(struct commit *commit, struct commit_queue *queue, enum err err)
+static struct commit_queue take_all(struct commit_queue *queue)
 {
-	struct volume_write *write;
-
-	/* Callbacks may submit: into the queue proper, so take this one away first. */
 	struct commit_queue taken = *queue;
 
 	*queue = (struct commit_queue){0};
-	while ((write = queue_take(&taken)) != NULL)
+	return taken;
+}
+
+/* Callbacks may submit: into the commit's own queue, hence `queue` is none of its. */
+static void complete_all(struct commit *commit, struct commit_queue queue, enum err err)
+{
+	struct volume_write *write;
+
+	while ((write = queue_take(&queue)) != NULL)
 		complete(commit, write, err);
+}
+
+static void count_commit(struct commit *commit)
+{
+	uint64_t took_us = env_now_us(commit->env) - commit->started_us;
+
+	commit->counters.commits++;
+	commit->counters.commit_us_total += took_us;
+	if (took_us > commit->counters.commit_us_max)
+		commit->counters.commit_us_max = took_us;
 }
 
 static void batch_over(struct commit *commit, enum err err)
 {
-	uint64_t took_us = env_now_us(commit->env) - commit->started_us;
+	struct commit_queue over = take_all(&commit->batch);
+	struct volume_write *write;
+	bool begun;
 
-	if (err == ERR_OK) {
-		commit->counters.commits++;
-		commit->counters.commit_us_total += took_us;
-		if (took_us > commit->counters.commit_us_max)
-			commit->counters.commit_us_max = took_us;
-	} else if (err != ERR_CANCELED) {
+	if (err == ERR_OK)
+		count_commit(commit);
+	else if (err != ERR_CANCELED)
 		commit->disk_error(commit->context, err);
-	}
-	if (err == ERR_NOSPACE) {
-		struct volume_write *write;
-
+	if (err == ERR_NOSPACE)
 		while ((write = queue_take(&commit->queue)) != NULL)
-			queue_append(&commit->batch, write);
-	}
+			queue_append(&over, write);
 	/* The owner may have failed the volume meanwhile: then nothing is acknowledged. */
-	complete_all(commit, &commit->batch, commit->failed != ERR_OK ? commit->failed : err);
-	start(commit);
+	if (commit->failed != ERR_OK)
+		err = commit->failed;
+	/* The disk goes on with what waits while those of this batch are told. */
+	begun = err == ERR_OK && begin(commit);
+	complete_all(commit, over, err);
+	if (!begun)
+		go_on(commit);
 }
 
 /* ---- the disk ---- */
 
-static void checked(struct env_io *io)
+/* Whether the synced bytes went where anybody will find them. */
+static enum err check_place(const struct commit *commit, const struct env_io *io)
 {
-	struct commit *commit = io->context;
-	enum err err = io->err;
-
-	if (err == ERR_OK &&
-	    (io->stat.device != commit->witness_device || io->stat.inode != commit->witness_inode))
-		err = ERR_FOREIGN;
-	batch_over(commit, err);
+	if (io->stat.link_count == 0)
+		return ERR_GONE;
+	if (io->path_stat.device != commit->witness_device ||
+	    io->path_stat.inode != commit->witness_inode)
+		return ERR_FOREIGN;
+	return ERR_OK;
 }
 
 static void written(struct env_io *io)
 {
 	struct commit *commit = io->context;
+	enum err err = io->err;
 
-	if (PLANTED(fsync_retried) && io->err == ERR_IO && io->write_count != 0) {
+	if (PLANTED(fsync_retried) && err == ERR_IO && io->write_count != 0) {
 		io->err = ERR_OK;
 		io->write_count = 0;
 		env_io(commit->env, io);
-	} else if (io->err != ERR_OK) {
-		batch_over(commit, io->err);
-	} else if (io->sync_count != 0 && io->stat.link_count == 0) {
-		batch_over(commit, ERR_GONE);
-	} else {
-		commit->io = (struct env_io){.kind = ENV_IO_STAT,
-					     .path = commit->witness_path,
-					     .done = checked,
-					     .context = commit};
-		env_io(commit->env, &commit->io);
+		return;
 	}
+	if (err == ERR_OK && io->sync_count != 0)
+		err = check_place(commit, io);
+	batch_over(commit, err);
 }
 
-static void start(struct commit *commit)
+/* Posts the front of the queue. False: nothing in `batch` is to be written. */
+static bool begin(struct commit *commit)
 {
-	if (commit->failed != ERR_OK) {
-		complete_all(commit, &commit->queue, commit->failed);
-	} else if (gather(commit)) {
-		if (commit->io.write_count != 0) {
-			if (PLANTED(ack_before_sync))
-				commit->io.sync_count = 0;
-			commit->io.done = written;
-			commit->io.context = commit;
-			commit->started_us = env_now_us(commit->env);
-			env_io(commit->env, &commit->io);
-			return;
-		}
-		complete_all(commit, &commit->batch, ERR_OK);
-	}
+	if (commit->failed != ERR_OK || !gather(commit) || commit->io.write_count == 0)
+		return false;
+	if (PLANTED(ack_before_sync))
+		commit->io.sync_count = 0;
+	commit->io.done = written;
+	commit->io.context = commit;
+	commit->started_us = env_now_us(commit->env);
+	env_io(commit->env, &commit->io);
+	return true;
+}
+
+/* Nothing is under way: completes what was refused, and comes back when more is queued. */
+static void go_on(struct commit *commit)
+{
+	complete_all(commit, take_all(&commit->batch), ERR_OK);
+	if (commit->failed != ERR_OK)
+		complete_all(commit, take_all(&commit->queue), commit->failed);
 	if (commit->queue.first != NULL) {
 		env_soon(commit->env, start_soon, commit);
 	} else {
@@ -249,7 +267,10 @@ static void start(struct commit *commit)
 
 static void start_soon(void *context)
 {
-	start(context);
+	struct commit *commit = context;
+
+	if (!begin(commit))
+		go_on(commit);
 }
 
 void commit_submit(struct commit *commit, struct volume_write *write)

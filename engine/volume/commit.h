@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * commit - a volume's group commit: the queue of its writes, and the one
- * commit that is under way.
+ * commit - a volume's group commit: a queue of writes, and the one commit that
+ * is under way. A volume has two, one of them for bulk.
  *
- *   idle ──commit_submit()──▶ scheduled ──next turn──▶ writing ──▶ checking ──▶ idle or writing
+ *   idle ──commit_submit()──▶ scheduled ──next turn──▶ writing ──▶ idle or writing
  *
- * Writing is one env_io COMMIT of what was queued; checking asks whether the
- * bytes went where anybody will find them (the file has a link, the witness,
- * which is the superblock, is still the same file); then all of the batch
- * complete, in order.
+ * Writing is one env_io COMMIT of what was queued, which says, too, whether the
+ * synced bytes went where anybody will find them (the file has a link, the
+ * witness, which is the superblock, is still the same file); then all of the
+ * batch complete, in order. A batch of unsynced writes alone syncs nothing, and
+ * does not ask.
  *
  * Arrays for a whole batch are allocated once: a write allocates nothing and
  * copies nothing. The owner decides about space and failure; it learns of both

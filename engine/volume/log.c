@@ -131,6 +131,7 @@ static void submit(struct log *log, struct log_append *append, struct shared *co
 	append->write.offset = LOG_HEADER_SIZE + append->record.offset;
 	append->write.shared[0] = content;
 	append->write.shared[1] = NULL;
+	append->write.bulk = append->write.unsynced = false;
 	append->write.done = written;
 	append->write.context = append;
 	log->end += append->size;

@@ -21,7 +21,7 @@ struct volume {
 	struct env_file *superblock;
 	struct env_file *lock;
 	enum volume_state state;
-	struct commit commit;
+	struct commit commit, bulk;
 	struct space space;
 	struct env_timer look_timer;
 	struct env_io look;
@@ -74,7 +74,7 @@ void volume_fail(struct volume *volume, enum err why)
 		return;
 	env_log(volume->env, "event=volume-failed path=\"%s\" error=%s", volume->directory,
 		err_name(why));
-	volume->commit.failed = ERR_IO;
+	volume->commit.failed = volume->bulk.failed = ERR_IO;
 	set_state(volume, VOLUME_FAILED);
 }
 
@@ -163,7 +163,7 @@ void volume_submit(struct volume *volume, struct volume_write *write)
 	write->refused = volume_admits(volume, size, write->urgent);
 	if (write->refused == ERR_OK)
 		space_spend(&volume->space, size);
-	commit_submit(&volume->commit, write);
+	commit_submit(write->bulk ? &volume->bulk : &volume->commit, write);
 }
 
 /* ---- opening ---- */
@@ -294,8 +294,8 @@ static WAITS enum err open_files(struct volume *volume, struct id128 cluster)
 		err = io_space(volume->directory, &total, &free_space);
 	if (err != ERR_OK)
 		return err;
-	volume->commit.witness_device = stat.device;
-	volume->commit.witness_inode = stat.inode;
+	volume->commit.witness_device = volume->bulk.witness_device = stat.device;
+	volume->commit.witness_inode = volume->bulk.witness_inode = stat.inode;
 	space_look_begin(&volume->space);
 	volume->space.reserve = space_default_reserve(total);
 	space_look_end(&volume->space, total, free_space);
@@ -324,6 +324,7 @@ static void log_refusal(struct env *env, const char *directory, enum err err)
 static WAITS void destroy(struct volume *volume)
 {
 	commit_finish(&volume->commit);
+	commit_finish(&volume->bulk);
 	io_close(&volume->superblock);
 	/* Last: it is what keeps another process away from the rest. */
 	io_close(&volume->lock);
@@ -354,6 +355,17 @@ static enum err create(struct sched *sched, const char *directory, struct volume
 	return ERR_OK;
 }
 
+static enum err init_commit(struct volume *volume, struct commit *commit)
+{
+	commit->env = volume->env;
+	commit->witness_path = path_of(&volume->witness_path);
+	commit->pending = &volume->pending;
+	commit->disk_error = disk_error;
+	commit->settled = settled;
+	commit->context = volume;
+	return commit_init(commit);
+}
+
 enum err volume_open(struct sched *sched, const char *directory, struct id128 cluster,
 		     struct volume **out)
 {
@@ -364,15 +376,10 @@ enum err volume_open(struct sched *sched, const char *directory, struct id128 cl
 	if (err != ERR_OK)
 		return err;
 	err = join_path(directory, "superblock", &volume->witness_path);
-	if (err == ERR_OK) {
-		volume->commit.env = volume->env;
-		volume->commit.witness_path = path_of(&volume->witness_path);
-		volume->commit.pending = &volume->pending;
-		volume->commit.disk_error = disk_error;
-		volume->commit.settled = settled;
-		volume->commit.context = volume;
-		err = commit_init(&volume->commit);
-	}
+	if (err == ERR_OK)
+		err = init_commit(volume, &volume->commit);
+	if (err == ERR_OK)
+		err = init_commit(volume, &volume->bulk);
 	if (err == ERR_OK)
 		err = open_files(volume, cluster);
 	if (err != ERR_OK) {
@@ -664,5 +671,11 @@ bool volume_is_busy(const struct volume *volume)
 
 struct volume_counters volume_counters(const struct volume *volume)
 {
-	return volume->commit.counters;
+	struct volume_counters counters = volume->commit.counters;
+	const struct volume_counters *bulk = &volume->bulk.counters;
+
+	counters.writes += bulk->writes;
+	counters.bytes += bulk->bytes;
+	counters.write_errors += bulk->write_errors;
+	return counters;
 }

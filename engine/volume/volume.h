@@ -10,18 +10,22 @@
  *
  * Group commit: volume_submit() queues; whatever is queued when the disk falls
  * idle is written and synced together in one env_io commit, and then every
- * write of it completes, in order. One commit is under way at a time.
+ * write of it completes, in order. One commit is under way at a time; beside
+ * it one of bulk, which has a queue of its own, so that nobody who waits for an
+ * acknowledgement waits for megabytes of parity.
  *
  * INV 1  A write completes with ERR_OK only after the sync that covers it has
  *        returned, and after the checks that follow it: the file still has a
  *        link, the superblock is still the same file with this volume's id.
+ *        An `unsynced` write promises neither: that it has completed says that
+ *        later ones of its file stand behind it.
  * INV 2  After any failed write or sync the volume is VOLUME_FAILED for good:
  *        nothing is retried, every queued and later write completes ERR_IO.
  * INV 3  ERR_NOSPACE is given by accounting, before anything is written, and
  *        refuses that write only: a reserve stays free for compaction and
  *        deletion (`urgent` writes). Should the disk itself say so (a quota,
- *        another user of it), nothing of the commit nor of what is queued then
- *        is acknowledged, all of it completes ERR_NOSPACE, and the volume is
+ *        another user of it), nothing of the commit nor of what is queued behind
+ *        it is acknowledged, all of it completes ERR_NOSPACE, and the volume is
  *        VOLUME_FULL; it does not fail. What lies at those offsets is unknown.
  * INV 4  The writes of a file reach it in the order in which they were
  *        submitted, and complete in that order.
@@ -88,6 +92,8 @@ struct volume_write {
 	size_t head_size;        /* head, shared[0], shared[1], then `zeros` zero bytes, end to end */
 	size_t zeros;            /* 0..63 */
 	bool urgent;             /* may use the reserve */
+	bool bulk;               /* in the queue of bulk; all of a file under way are, or none */
+	bool unsynced;           /* bulk only: a later write of the file without it syncs both */
 	void (*done)(struct volume_write *write, enum err err);
 	void *context;
 	struct volume_write *next; /* the volume's own, as the next */
@@ -121,7 +127,8 @@ WAITS MUST_USE enum err volume_list(struct volume *volume, const char *folder, s
 bool volume_is_busy(const struct volume *volume);
 
 struct volume_counters {
-	uint64_t commits, writes, bytes, write_errors;
+	uint64_t writes, bytes, write_errors;
+	uint64_t commits; /* these and their times without those of bulk */
 	uint64_t commit_us_total, commit_us_max;
 };
 struct volume_counters volume_counters(const struct volume *volume);

@@ -337,6 +337,60 @@ static void read_and_write(void *argument)
 	io_close(&file);
 }
 
+static void commit_done(struct env_io *io)
+{
+	group_leave(io->context);
+}
+
+static WAITS enum err commit_and_look(struct env_io *io, struct env_file *const *file,
+				      const char *path)
+{
+	struct group ended = {0};
+
+	*io = (struct env_io){.kind = ENV_IO_COMMIT,
+			      .path = path,
+			      .syncs = file,
+			      .sync_count = 1,
+			      .done = commit_done,
+			      .context = &ended};
+	group_enter(&ended);
+	env_io(sched_env(task_sched()), io);
+	group_wait(&ended);
+	return io->err;
+}
+
+/* A commit's two looks: at what it has synced, and at what a path names by then. */
+static void look_at_path(void *argument)
+{
+	struct env_file *file = must_open("f", ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+	struct env_file *witness = must_open("w", ENV_OPEN_WRITE | ENV_OPEN_CREATE);
+	struct env_stat stat;
+	struct env_io io;
+
+	(void)argument;
+	assert_int_equal(io_write_sync(witness, 0, bytes_string("witness")), ERR_OK);
+	assert_int_equal(io_stat_file(witness, &stat), ERR_OK);
+	assert_int_equal(commit_and_look(&io, &file, path_of("w")), ERR_OK);
+	assert_int_equal(io.path_stat.inode, stat.inode);
+	assert_int_equal(io.path_stat.device, stat.device);
+	assert_int_equal(io.path_stat.size, 7);
+	assert_int_equal(io.stat.size, 0);
+	assert_int_equal(io.stat.link_count, 1);
+	assert_int_equal(io_rename(path_of("f"), path_of("w")), ERR_OK);
+	assert_int_equal(commit_and_look(&io, &file, path_of("w")), ERR_OK);
+	assert_int_equal(io.path_stat.inode, io.stat.inode);
+	assert_int_not_equal(io.path_stat.inode, stat.inode);
+	assert_int_equal(io_unlink(path_of("w")), ERR_OK);
+	assert_int_equal(commit_and_look(&io, &file, path_of("w")), ERR_NOTFOUND);
+	io_close(&file);
+	io_close(&witness);
+}
+
+static void test_commit_looks_at_a_path(void **state)
+{
+	in_task(state, look_at_path);
+}
+
 static void test_read_and_write(void **state)
 {
 	in_task(state, read_and_write);
@@ -608,6 +662,7 @@ int main(void)
 		TEST(test_watch),
 		TEST(test_signal_stops_the_loop_and_every_wait),
 		TEST(test_read_and_write),
+		TEST(test_commit_looks_at_a_path),
 		TEST(test_write_of_many_parts),
 		TEST(test_opens_and_locks),
 		TEST(test_sizes),

@@ -28,7 +28,7 @@ struct operation {
 	struct sim_event event;
 	struct env_io *io;
 	struct sim_env *life;
-	size_t step; /* COMMIT: 0 the writes, then the syncs from 1 */
+	size_t step; /* COMMIT: 0 the writes, then the syncs from 1, then the path's stat */
 	uint64_t content;
 	bool slowed;
 	bool out_of_space; /* its next write stops short */
@@ -44,6 +44,7 @@ static const char *kind_name(enum env_io_kind kind)
 		[ENV_IO_STAT] = "stat",
 		[ENV_IO_ALLOCATE] = "allocate",
 		[ENV_IO_TRUNCATE] = "truncate",
+		[ENV_IO_FORGET] = "forget",
 		[ENV_IO_SYNC_DIRECTORY] = "sync_directory",
 		[ENV_IO_MAKE_DIRECTORY] = "make_directory",
 		[ENV_IO_RENAME] = "rename",
@@ -155,16 +156,22 @@ static enum err do_read(struct env_io *io)
 	return err;
 }
 
+static enum err stat_path(struct sim_tree *tree, const char *path, struct env_stat *out)
+{
+	struct sim_inode *inode = NULL;
+	enum err err = sim_tree_find(tree, path, &inode);
+
+	if (err == ERR_OK)
+		fill_stat(inode, out);
+	return err;
+}
+
 static enum err do_stat(struct sim_tree *tree, struct env_io *io)
 {
-	struct sim_inode *inode = io->file != NULL ? io->file->inode : NULL;
-	enum err err = ERR_OK;
-
-	if (inode == NULL)
-		err = sim_tree_find(tree, io->path, &inode);
-	if (err == ERR_OK)
-		fill_stat(inode, &io->stat);
-	return err;
+	if (io->file == NULL)
+		return stat_path(tree, io->path, &io->stat);
+	fill_stat(io->file->inode, &io->stat);
+	return ERR_OK;
 }
 
 static enum err do_space(struct sim_tree *tree, struct env_io *io)
@@ -214,6 +221,9 @@ static enum err do_operation(struct operation *operation)
 	case ENV_IO_ALLOCATE:
 	case ENV_IO_TRUNCATE:
 		return do_resize(io);
+	case ENV_IO_FORGET:
+		/* A read gives what a sync has left, and no more is to be had from memory. */
+		return ERR_OK;
 	case ENV_IO_SYNC_DIRECTORY:
 		return sim_tree_sync_directory(tree, io->path);
 	case ENV_IO_MAKE_DIRECTORY:
@@ -341,6 +351,28 @@ static enum err do_sync(struct operation *operation, size_t index)
 	return ERR_OK;
 }
 
+static size_t last_step(const struct env_io *io)
+{
+	return io->sync_count + (io->path != NULL ? 1 : 0);
+}
+
+/* The step of a commit that looks at its path. */
+static bool is_path_step(const struct operation *operation)
+{
+	return operation->step > operation->io->sync_count;
+}
+
+static enum err do_commit_step(struct operation *operation)
+{
+	struct env_io *io = operation->io;
+
+	if (operation->step == 0)
+		return do_writes(operation);
+	if (is_path_step(operation))
+		return stat_path(&operation->life->node->tree, io->path, &io->path_stat);
+	return do_sync(operation, operation->step - 1);
+}
+
 /* ---- the course of an operation ---- */
 
 /* The file of the next step of an operation; NULL when it is about a path. */
@@ -348,7 +380,7 @@ static struct sim_inode *inode_of(const struct operation *operation)
 {
 	const struct env_io *io = operation->io;
 
-	if (io->kind == ENV_IO_OPEN)
+	if (io->kind == ENV_IO_OPEN || is_path_step(operation))
 		return NULL;
 	if (io->kind != ENV_IO_COMMIT)
 		return io->file != NULL ? io->file->inode : NULL;
@@ -365,15 +397,43 @@ static struct sim_disk *disk_of(const struct operation *operation)
 
 	if (inode != NULL)
 		return inode->disk;
-	if (io->path != NULL && io->kind != ENV_IO_COMMIT)
+	if (io->path != NULL && (io->kind != ENV_IO_COMMIT || is_path_step(operation)))
 		return sim_tree_disk_of(&operation->life->node->tree, io->path);
 	return operation->life->node->tree.disks[0];
+}
+
+static enum sim_step step_of(const struct operation *operation)
+{
+	switch (operation->io->kind) {
+	case ENV_IO_COMMIT:
+		if (is_path_step(operation))
+			return SIM_STEP_NAME;
+		return operation->step == 0 ? SIM_STEP_WRITE : SIM_STEP_SYNC;
+	case ENV_IO_READ:
+		return SIM_STEP_READ;
+	case ENV_IO_ALLOCATE:
+	case ENV_IO_TRUNCATE:
+		return SIM_STEP_WRITE;
+	case ENV_IO_SYNC_DIRECTORY:
+		return SIM_STEP_SYNC;
+	case ENV_IO_OPEN:
+	case ENV_IO_CLOSE:
+	case ENV_IO_STAT:
+	case ENV_IO_FORGET:
+	case ENV_IO_MAKE_DIRECTORY:
+	case ENV_IO_RENAME:
+	case ENV_IO_UNLINK:
+	case ENV_IO_LIST:
+	case ENV_IO_SPACE:
+	default:
+		return SIM_STEP_NAME;
+	}
 }
 
 static void schedule(struct operation *operation)
 {
 	struct sim *sim = operation->life->node->sim;
-	bool is_sync = operation->io->kind == ENV_IO_SYNC_DIRECTORY || operation->step != 0;
+	bool is_sync = step_of(operation) == SIM_STEP_SYNC;
 	uint64_t delay = 0;
 
 	if (!operation->life->env.stopped)
@@ -413,31 +473,6 @@ static void complete(struct operation *operation, enum err err)
 static struct operation *operation_of(struct sim_event *event)
 {
 	return (struct operation *)event;
-}
-
-static enum sim_step step_of(const struct operation *operation)
-{
-	switch (operation->io->kind) {
-	case ENV_IO_COMMIT:
-		return operation->step == 0 ? SIM_STEP_WRITE : SIM_STEP_SYNC;
-	case ENV_IO_READ:
-		return SIM_STEP_READ;
-	case ENV_IO_ALLOCATE:
-	case ENV_IO_TRUNCATE:
-		return SIM_STEP_WRITE;
-	case ENV_IO_SYNC_DIRECTORY:
-		return SIM_STEP_SYNC;
-	case ENV_IO_OPEN:
-	case ENV_IO_CLOSE:
-	case ENV_IO_STAT:
-	case ENV_IO_MAKE_DIRECTORY:
-	case ENV_IO_RENAME:
-	case ENV_IO_UNLINK:
-	case ENV_IO_LIST:
-	case ENV_IO_SPACE:
-	default:
-		return SIM_STEP_NAME;
-	}
 }
 
 /*
@@ -509,8 +544,8 @@ static void run_operation(struct sim_event *event)
 	}
 	if (operation->step == 0 && content_hash(io) != operation->content)
 		sim_fail(operation->life->node->sim, "a buffer changed while its write was posted");
-	err = operation->step == 0 ? do_writes(operation) : do_sync(operation, operation->step - 1);
-	if (err != ERR_OK || operation->step == io->sync_count) {
+	err = do_commit_step(operation);
+	if (err != ERR_OK || operation->step == last_step(io)) {
 		complete(operation, err);
 		return;
 	}
@@ -571,7 +606,7 @@ void sim_node_io_interrupt(struct sim_node *node, struct sim_event *event)
 		apply_some_writes(operation);
 		return;
 	}
-	if (sim_random_below(&node->sim->faults, 2) == 0)
+	if (is_path_step(operation) || sim_random_below(&node->sim->faults, 2) == 0)
 		return;
 	if (io->kind == ENV_IO_COMMIT) {
 		sim_inode_sync(io->syncs[operation->step - 1]->inode);

@@ -121,6 +121,56 @@ static void test_handles(void **state)
 	in_simple_world(use_handles);
 }
 
+static void commit_done(struct env_io *io)
+{
+	group_leave(io->context);
+}
+
+static WAITS enum err commit_and_look(struct env_io *io, struct env_file *const *file)
+{
+	struct group ended = {0};
+
+	*io = (struct env_io){.kind = ENV_IO_COMMIT,
+			      .path = "/w",
+			      .syncs = file,
+			      .sync_count = 1,
+			      .done = commit_done,
+			      .context = &ended};
+	group_enter(&ended);
+	env_io(sched_env(task_sched()), io);
+	group_wait(&ended);
+	return io->err;
+}
+
+static void look_at_path(void *argument)
+{
+	struct env_file *file = NULL, *witness = NULL;
+	struct env_stat stat;
+	struct env_io io;
+
+	(void)argument;
+	assert_int_equal(io_open("/f", ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file), ERR_OK);
+	assert_int_equal(io_open("/w", ENV_OPEN_WRITE | ENV_OPEN_CREATE, &witness), ERR_OK);
+	assert_int_equal(io_stat_file(witness, &stat), ERR_OK);
+	assert_int_equal(commit_and_look(&io, &file), ERR_OK);
+	assert_int_equal(io.path_stat.inode, stat.inode);
+	assert_int_not_equal(io.stat.inode, stat.inode);
+	assert_int_equal(io.stat.link_count, 1);
+	assert_int_equal(io_rename("/f", "/w"), ERR_OK);
+	assert_int_equal(commit_and_look(&io, &file), ERR_OK);
+	assert_int_equal(io.path_stat.inode, io.stat.inode);
+	assert_int_equal(io_unlink("/w"), ERR_OK);
+	assert_int_equal(commit_and_look(&io, &file), ERR_NOTFOUND);
+	io_close(&witness);
+	io_close(&file);
+}
+
+static void test_commit_looks_at_a_path(void **state)
+{
+	(void)state;
+	in_simple_world(look_at_path);
+}
+
 static void fill_disk(void *argument)
 {
 	struct env_file *file = NULL;
@@ -606,6 +656,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_handles),
+		cmocka_unit_test(test_commit_looks_at_a_path),
 		cmocka_unit_test(test_space),
 		cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_order),

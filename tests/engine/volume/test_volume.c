@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/memory.h"
 #include "tests/support/log_fixture.h"
 
 #define SUPERBLOCK FIXTURE_VOLUME "/superblock"
@@ -226,6 +227,120 @@ static void keep_order(void *argument)
 	buf_finish(&content);
 }
 
+static struct volume_write *prepare_bulk(struct writes *writes, struct env_file *file,
+					 bool unsynced)
+{
+	struct volume_write *write = prepare(writes, file);
+
+	write->bulk = true;
+	write->unsynced = unsynced;
+	return write;
+}
+
+/* Three unsynced writes, each complete before the next; the synced one behind them covers all. */
+static void write_unsynced(void *argument)
+{
+	struct fixture *fixture = argument;
+	struct volume *volume;
+	struct env_file *files[2];
+	struct writes writes = {0};
+	uint64_t syncs;
+
+	fixture_format();
+	volume = fixture_open();
+	files[0] = make_file(volume, "columns/0");
+	files[1] = make_file(volume, "columns/1");
+	syncs = fixture->disk->counters.syncs;
+	for (size_t i = 0; i < 3; i++) {
+		volume_submit(volume, prepare_bulk(&writes, files[0], true));
+		group_wait(&writes.ended);
+		assert_int_equal(writes.errs[i], ERR_OK);
+	}
+	assert_int_equal(fixture->disk->counters.syncs, syncs);
+	/* A commit with others in it syncs their file alone. */
+	volume_submit(volume, prepare_bulk(&writes, files[0], true));
+	volume_submit(volume, prepare_bulk(&writes, files[1], false));
+	group_wait(&writes.ended);
+	assert_int_equal(fixture->disk->counters.syncs, syncs + 1);
+	volume_submit(volume, prepare_bulk(&writes, files[0], false));
+	group_wait(&writes.ended);
+	assert_int_equal(fixture->disk->counters.syncs, syncs + 2);
+	for (size_t i = 0; i < writes.count; i++)
+		assert_int_equal(writes.errs[i], ERR_OK);
+	assert_int_equal(volume_counters(volume).writes, writes.count);
+	/* Nothing tells that the place is gone, until something is to be durable. */
+	assert_int_equal(io_unlink(FIXTURE_VOLUME "/columns/0"), ERR_OK);
+	volume_submit(volume, prepare_bulk(&writes, files[0], true));
+	group_wait(&writes.ended);
+	assert_int_equal(writes.errs[6], ERR_OK);
+	volume_submit(volume, prepare_bulk(&writes, files[0], false));
+	volume_submit(volume, prepare_bulk(&writes, files[0], true));
+	group_wait(&writes.ended);
+	assert_int_equal(writes.errs[7], ERR_IO);
+	assert_int_equal(writes.errs[8], ERR_IO);
+	assert_int_equal(volume_state(volume), VOLUME_FAILED);
+	/* The volume has failed, not its bulk alone. */
+	volume_submit(volume, prepare(&writes, files[1]));
+	group_wait(&writes.ended);
+	assert_int_equal(writes.errs[9], ERR_IO);
+	io_close(&files[0]);
+	io_close(&files[1]);
+	volume_close(&volume);
+}
+
+#define BULK_WRITES (4 * VOLUME_BATCH_WRITES)
+
+struct bulk {
+	struct volume_write *items; /* BULK_WRITES */
+	size_t done_count;
+	struct group ended;
+};
+
+static void bulk_done(struct volume_write *write, enum err err)
+{
+	struct bulk *bulk = write->context;
+
+	assert_int_equal(err, ERR_OK);
+	bulk->done_count++;
+	group_leave(&bulk->ended);
+}
+
+/* A write is over before the bulk of several commits that was submitted before it. */
+static void overtake_bulk(void *argument)
+{
+	struct volume *volume;
+	struct env_file *files[2];
+	struct writes writes = {0};
+	struct bulk bulk = {.items = memory_array(BULK_WRITES, sizeof(*bulk.items))};
+
+	(void)argument;
+	assert_non_null(bulk.items);
+	fixture_format();
+	volume = fixture_open();
+	files[0] = make_file(volume, "columns/0");
+	files[1] = make_file(volume, "columns/1");
+	for (size_t i = 0; i < BULK_WRITES; i++) {
+		bulk.items[i] = (struct volume_write){.file = files[0],
+						      .offset = i,
+						      .head_size = 1,
+						      .bulk = true,
+						      .done = bulk_done,
+						      .context = &bulk};
+		group_enter(&bulk.ended);
+		volume_submit(volume, &bulk.items[i]);
+	}
+	volume_submit(volume, prepare(&writes, files[1]));
+	group_wait(&writes.ended);
+	assert_true(bulk.done_count < BULK_WRITES);
+	group_wait(&bulk.ended);
+	assert_int_equal(bulk.done_count, BULK_WRITES);
+	assert_int_equal(volume_counters(volume).commits, 1);
+	io_close(&files[0]);
+	io_close(&files[1]);
+	volume_close(&volume);
+	memory_free(bulk.items);
+}
+
 /* ---- what must not be acknowledged ---- */
 
 static void count_change(struct volume *volume, void *context)
@@ -234,13 +349,12 @@ static void count_change(struct volume *volume, void *context)
 	++*(size_t *)context;
 }
 
-enum vandal { UNLINK_FILE, REPLACE_SUPERBLOCK, REMOVE_ALL, FAIL_SYNC, FAIL_STAT, SAY_FAILED };
+enum vandal { UNLINK_FILE, REPLACE_SUPERBLOCK, REMOVE_ALL, FAIL_SYNC, REMOVE_SUPERBLOCK, SAY_FAILED };
 
 static void vandalise(struct fixture *fixture, struct volume *volume, enum vandal vandal)
 {
 	const struct fixture_fault sync = {
 		.kind = ENV_IO_COMMIT, .done_anyway = true, .err = ERR_IO};
-	const struct fixture_fault stat = {.kind = ENV_IO_STAT, .err = ERR_IO};
 	struct buf raw = {0};
 
 	if (vandal == UNLINK_FILE || vandal == REMOVE_ALL)
@@ -250,12 +364,10 @@ static void vandalise(struct fixture *fixture, struct volume *volume, enum vanda
 		assert_int_equal(io_replace_file(SUPERBLOCK, bytes_of_buf(&raw)), ERR_OK);
 		buf_finish(&raw);
 	}
-	if (vandal == REMOVE_ALL)
+	if (vandal == REMOVE_ALL || vandal == REMOVE_SUPERBLOCK)
 		assert_int_equal(io_unlink(SUPERBLOCK), ERR_OK);
 	if (vandal == FAIL_SYNC)
 		fixture_inject(fixture, &sync);
-	if (vandal == FAIL_STAT)
-		fixture_inject(fixture, &stat);
 	if (vandal == SAY_FAILED)
 		volume_fail(volume, ERR_CORRUPT);
 }
@@ -427,6 +539,8 @@ TEST(test_leftovers, format_over_leftovers)
 TEST(test_mend_superblock, mend_superblock)
 TEST(test_share_syncs, share_syncs)
 TEST(test_order, keep_order)
+TEST(test_unsynced, write_unsynced)
+TEST(test_bulk, overtake_bulk)
 TEST(test_vanish_idle, vanish_idle)
 TEST(test_reserve, keep_reserve)
 TEST(test_disk_full, fill_disk)
@@ -452,6 +566,7 @@ int main(void)
 		cmocka_unit_test(test_make_and_open), cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_leftovers),     cmocka_unit_test(test_mend_superblock),
 		cmocka_unit_test(test_share_syncs),   cmocka_unit_test(test_order),
+		cmocka_unit_test(test_unsynced),      cmocka_unit_test(test_bulk),
 		cmocka_unit_test(test_failures),      cmocka_unit_test(test_vanish_idle),
 		cmocka_unit_test(test_reserve),	      cmocka_unit_test(test_disk_full),
 	};

@@ -187,6 +187,7 @@ static void add_effects(struct recorder *recorder, const struct env_io *io)
 	case ENV_IO_READ:
 	case ENV_IO_STAT:
 	case ENV_IO_ALLOCATE:
+	case ENV_IO_FORGET:
 	case ENV_IO_SYNC_DIRECTORY:
 	case ENV_IO_LIST:
 	case ENV_IO_SPACE:
@@ -335,6 +336,7 @@ static void perform_real(struct recorder *recorder, struct env_io *io)
 	io->err = fails ? ERR_IO : real.err;
 	io->done_size = real.done_size;
 	io->stat = real.stat;
+	io->path_stat = real.path_stat;
 	io->space_total = real.space_total;
 	io->space_free = real.space_free;
 	io->names = real.names;
