@@ -30,7 +30,7 @@ LDFLAGS += -pie -Wl,-z,relro,-z,now $(SANITIZE)
 
 # Layers, lowest first; a layer's archive may use only those before it.
 # An archive is every .c file below its folder.
-ENGINE_LIBS := -lisal -lsodium -lzstd -lunistring
+ENGINE_LIBS := -lisal -lxxhash -lsodium -lzstd -lunistring
 NET_LIBS := -lssl -lcrypto -lev -llmdb -lpthread
 TOOL_LIBS := -lconfuse -ljansson -lbsd
 TEST_LIBS := -lcmocka

@@ -4,9 +4,11 @@
  *   member.c       serving, creating, appending, fencing, removing
  *   member_scan.c  what a file says after a restart
  *   member_read.c  reading records, ranges and indexes
- *   member_seal.c  reading back for a vote, parity, footers
  *   member_check.c    reading a whole column for faults
  *   member_rebuild.c  making a sealed column anew from its siblings
+ *   member_readback.c  reading a log back for a vote (its own header)
+ *   member_parity.c  parity out of a mirror
+ *   member_seal.c  votes and footers
  */
 #ifndef AEROSTORE_ENGINE_SET_MEMBER_PRIVATE_H
 #define AEROSTORE_ENGINE_SET_MEMBER_PRIVATE_H
@@ -88,6 +90,10 @@ WAITS MUST_USE enum err member_index(struct member *member, struct member_column
 /* A handle to a sealed column's file, kept open for a while; valid while the column is entered. */
 WAITS MUST_USE enum err member_file(struct member *member, struct member_column *column,
 				    struct env_file **out);
+
+/* member_parity.c: writes the parity file, without its footer, and reads it back. */
+WAITS MUST_USE enum err member_encode(struct member *member, const struct member_column *column,
+				      uint64_t size, struct hash128 *file_hash);
 
 /* member_seal.c */
 WAITS MUST_USE enum err member_vote(struct member *member, struct member_column *column,

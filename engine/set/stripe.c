@@ -38,8 +38,8 @@ static void combine(uint8_t k, const uint8_t *row, const uint8_t *const *source,
 	}
 }
 
-void stripe_encode_row(struct profile profile, uint8_t column, const uint8_t *const *data,
-		       size_t size, uint8_t *parity)
+static void coefficients_of(struct profile profile, uint8_t column,
+			    uint8_t coefficients[PROFILE_MEMBER_MAX])
 {
 	uint8_t matrix[PROFILE_MEMBER_MAX * PROFILE_MEMBER_MAX];
 	size_t row = column;
@@ -48,7 +48,39 @@ void stripe_encode_row(struct profile profile, uint8_t column, const uint8_t *co
 	if (PLANTED(wrong_matrix_row) && row + 1 < (size_t)profile.k + profile.m)
 		row++;
 	generator(profile, matrix);
-	combine(profile.k, matrix + row * profile.k, data, size, parity);
+	memcpy(coefficients, matrix + row * profile.k, profile.k);
+}
+
+void stripe_encode_row(struct profile profile, uint8_t column, const uint8_t *const *data,
+		       size_t size, uint8_t *parity)
+{
+	uint8_t coefficients[PROFILE_MEMBER_MAX];
+
+	coefficients_of(profile, column, coefficients);
+	combine(profile.k, coefficients, data, size, parity);
+}
+
+void stripe_row_init(struct stripe_row *row, struct profile profile, uint8_t column)
+{
+	uint8_t coefficients[PROFILE_MEMBER_MAX];
+
+	coefficients_of(profile, column, coefficients);
+	row->k = profile.k;
+	ec_init_tables(profile.k, 1, coefficients, row->tables);
+}
+
+void stripe_row_add(const struct stripe_row *row, uint8_t data_column, struct bytes data,
+		    uint8_t *parity)
+{
+	for (size_t done = 0; done < data.size; done += STEP_SIZE) {
+		size_t step = data.size - done < STEP_SIZE ? data.size - done : STEP_SIZE;
+		unsigned char *to = parity + done;
+
+		/* The library's prototype lacks the const; it only reads them. */
+		ec_encode_data_update((int)step, row->k, 1, data_column,
+				      (unsigned char *)(uintptr_t)row->tables,
+				      (unsigned char *)(uintptr_t)(data.data + done), &to);
+	}
 }
 
 static bool distinct(struct profile profile, const uint8_t *from)
