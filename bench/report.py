@@ -11,6 +11,7 @@ import json
 class Report:
     def __init__(self):
         self.rows, self.notes, self.details = [], [], {}
+        self.growth = []  # (count, {measure: value}), by count
 
     def add(self, section, what, ours, peer, unit, peer_name, better, target=None):
         row = {"section": section, "what": what, "ours": ours, "peer": peer, "unit": unit,
@@ -63,6 +64,9 @@ class Report:
             out.write("\n".join(self.notes) + "\n\n" + self.table())
         with open(directory + "/bench.svg", "w", encoding="utf-8") as out:
             out.write(picture(self.rows, conditions))
+        if self.growth:
+            with open(directory + "/growth.svg", "w", encoding="utf-8") as out:
+                out.write(growth_picture(self.growth))
 
 
 def number(value):
@@ -110,3 +114,50 @@ def picture(rows, conditions):
             out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 2}" y2="{y + 14}" '
                        'stroke="#1b4f9c" stroke-width="2"/>')
     return "\n".join(out + ["</svg>"]) + "\n"
+
+
+# ---- growth: a panel a measure, both axes logarithmic ----
+
+PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 330, 170, 46
+
+
+def growth_picture(growth):
+    measures = list(growth[0][1])
+    rows = (len(measures) + 1) // 2
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * PANEL_WIDTH}" height="{rows * PANEL_HEIGHT}" '
+           'font-family="sans-serif" font-size="11">', '<rect width="100%" height="100%" fill="white"/>']
+    for i, measure in enumerate(measures):
+        points = [(count, values[measure]) for count, values in growth]
+        out.append(f'<g transform="translate({i % 2 * PANEL_WIDTH},{i // 2 * PANEL_HEIGHT})">'
+                   + panel(measure, points) + "</g>")
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+def panel(title, points):
+    import math
+    floor = 1e-3  # nothing is drawn as little
+    values = [max(value, floor) for _, value in points]
+    low = 10 ** math.floor(math.log10(min(values)))
+    high = 10 ** max(math.ceil(math.log10(max(values))), math.floor(math.log10(min(values))) + 1)
+    first, last = points[0][0], points[-1][0]
+
+    def place(count, value):
+        across = math.log(count / first) / math.log(last / first) if last > first else 0.5
+        up = math.log(max(value, floor) / low) / math.log(high / low)
+        return (MARGIN + across * (PANEL_WIDTH - 2 * MARGIN),
+                PANEL_HEIGHT - 28 - up * (PANEL_HEIGHT - 60))
+
+    out = [f'<text x="{MARGIN}" y="16">{html.escape(title)}</text>']
+    for value in low, high:
+        y = place(first, value)[1]
+        out.append(f'<line x1="{MARGIN}" x2="{PANEL_WIDTH - MARGIN}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ccc"/>'
+                   f'<text x="{MARGIN - 4}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    path = []
+    for count, value in points:
+        x, y = place(count, value)
+        path.append(f"{x:.1f},{y:.1f}")
+        out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#1b4f9c"/>'
+                   f'<text x="{x:.1f}" y="{y - 7:.1f}" text-anchor="middle">{number(value)}</text>'
+                   f'<text x="{x:.1f}" y="{PANEL_HEIGHT - 10}" text-anchor="middle">{count:,}</text>')
+    out.append(f'<polyline points="{" ".join(path)}" fill="none" stroke="#1b4f9c"/>')
+    return "".join(out)
