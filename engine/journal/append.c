@@ -445,6 +445,7 @@ static enum err post_to(struct batch *batch, struct target *target)
 	post->call.incarnation = batch->incarnation;
 	post->call.first_seq = batch->first_seq;
 	post->call.marks = journal_marks(journal);
+	post->call.again = batch->retry_ms != RETRY_FIRST_MS;
 	post->call.count = batch->count;
 	for (size_t i = 0; i < batch->count; i++)
 		post->call.items[i] = (struct journal_item){shared_reference(batch->items[i].bytes),

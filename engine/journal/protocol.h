@@ -70,6 +70,7 @@ struct journal_append_call {
 	struct id128 stream, incarnation;
 	uint64_t first_seq;
 	bool resync;			  /* they were accepted elsewhere: no fence, gaps allowed */
+	bool again;			  /* sent before: some replica may have them already */
 	struct shared *marks;		  /* what the sender knows; may be NULL */
 	struct journal_position position; /* out */
 	uint64_t promised;		  /* out, when ERR_FENCED */

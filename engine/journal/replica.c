@@ -444,7 +444,11 @@ static enum err check_entries(const struct replica *replica, const struct busy *
 
 		if (err != ERR_OK)
 			return err;
-		*urgent &= kind != ENTRY_DELIVERY;
+		/*
+		 * What one replica has the others must get, full or not: as long as they differ
+		 * nothing of the account is reclaimed.
+		 */
+		*urgent &= kind != ENTRY_DELIVERY || call->resync || call->again;
 		if (epoch != 0 && epoch < promised && !call->resync && !PLANTED(fence_ignored)) {
 			call->promised = promised;
 			return ERR_FENCED;
