@@ -87,18 +87,38 @@ struct repair_status {
 	bool running;
 };
 
+/* Kinds of faults that a check tells apart: enum column_fault of engine/set/column_check.h. */
+#define SCRUB_FAULT_KINDS 16u
+
+struct scrub_status {
+	bool running, paused;
+	uint64_t columns_checked, columns_total; /* of the round under way; the total is an estimate */
+	uint64_t bytes_checked;                  /* in it */
+	uint64_t rounds;                         /* whole ones, ever */
+	uint64_t round_started_ms, last_finished_ms; /* wall clock; 0: never */
+	uint64_t faults[SCRUB_FAULT_KINDS];      /* ever, by kind */
+};
+
+/* "rotten", "lost-write": the name of a kind. */
+const char *scrub_fault_name(unsigned kind);
+
+enum scrub_order { SCRUB_START, SCRUB_PAUSE, SCRUB_RESUME };
+/* Begins a round at once, from the beginning; stops; goes on where it stopped. */
+void blobs_scrub(struct blobs *blobs, enum scrub_order order);
+
 /* What `status` shows. */
 struct blobs_status {
 	uint64_t sets_open, sets_sealed, sets_unsealed_old; /* old: waiting for evacuation */
 	uint64_t seals, evacuations, degraded_reads, mirror_reads;
 	uint64_t hedged_reads; /* that went elsewhere because an answer was late */
 	uint64_t records_lost; /* of which an evacuation found no valid copy */
-	uint64_t bytes_stored;      /* payload bytes of live sets */
+	uint64_t bytes_stored;      /* of records in data columns that are there */
 	struct profile_status {
 		uint8_t k, m;
 	} profile;                  /* of the foreground writer's set now; {0,0}: none possible */
 	unsigned volumes_tolerated; /* how many more volume losses lose no blob, now, from what is */
 	struct repair_status repair;
+	struct scrub_status scrub;
 };
 void blobs_get_status(const struct blobs *blobs, struct blobs_status *out);
 /* Answers far later than the best volumes do, or not at all: others are used where one can. */

@@ -12,6 +12,10 @@
 #define UNLOCKED_CACHE_MS (30u * 60 * 1000)
 #define SNAPSHOT_ENTRIES 1000u
 #define ARGON2_PARALLEL 2u
+/* Between two looks at whether the volumes are still who they were, and those missing are back. */
+#define WATCH_MS 2000u
+/* Volumes that failed and were replaced since the start: they stay until the end. */
+#define RETIRED_MAX 64u
 /* Logins that wait for an Argon2 beyond those that run; further ones are told to come back. */
 #define ARGON2_QUEUE 256u
 
@@ -26,8 +30,16 @@ struct engine {
 	struct sched *sched;
 	struct slot slots[ENGINE_VOLUME_MAX];
 	size_t slot_count;
-	struct volume *volumes[ENGINE_VOLUME_MAX]; /* those that opened */
+	struct volume *volumes[ENGINE_VOLUME_MAX]; /* those that opened at the start */
 	size_t volume_count;
+	struct volume *retired[RETIRED_MAX];
+	size_t retired_count;
+	struct id128 cluster;
+	uint64_t volume_reserve;
+	struct buf scrub_state; /* path */
+	struct cond stopped;
+	struct group tasks;
+	bool stopping;
 	struct layout layout;
 	struct wire *wire;
 	struct journal *journal;
@@ -75,50 +87,65 @@ static const char *refusal(enum err err)
 	}
 }
 
+static struct id128 missing_id(const struct slot *slot)
+{
+	struct hash128 hash = hash_128(slot->directory, strlen(slot->directory));
+	struct id128 id;
+
+	store_u64(id.octets, hash.low);
+	store_u64(id.octets + 8, hash.high);
+	return id;
+}
+
 /*
  * What only a missing volume can tell is missing, too: readers must know that there is one. Who it
  * is nobody here knows, so it goes by its directory.
  */
 static enum err put_missing(struct engine *engine, const struct slot *slot)
 {
-	struct hash128 hash = hash_128(slot->directory, strlen(slot->directory));
-	struct layout_volume entry = {.weight = 1, .failed = true};
+	const struct layout_volume entry = {
+		.volume = missing_id(slot), .weight = 1, .failed = true};
 
-	store_u64(entry.volume.octets, hash.low);
-	store_u64(entry.volume.octets + 8, hash.high);
 	return layout_put(&engine->layout, &entry);
 }
 
-/* A volume that is missing or damaged leaves the store degraded; one that is not ours refuses it. */
-static enum err open_volume(struct engine *engine, struct slot *slot,
-			    const struct engine_options *options)
+/* Into the layout; from now on its changes are heard of. */
+static enum err place_volume(struct engine *engine, struct volume *volume)
 {
-	struct layout_volume entry = {.weight = 1};
+	struct layout_volume entry = {.volume = volume_id(volume),
+				      .node = volume_identity(volume)->node,
+				      .weight = 1};
+	enum err err;
+
+	if (engine->volume_reserve != 0)
+		volume_set_reserve(volume, engine->volume_reserve);
+	memcpy(entry.zone, volume_identity(volume)->zone, sizeof(entry.zone));
+	entry.full = volume_state(volume) == VOLUME_FULL;
+	if (layout_find(&engine->layout, entry.volume) != NULL)
+		return ERR_EXISTS;
+	err = layout_put(&engine->layout, &entry);
+	if (err == ERR_OK)
+		volume_watch(volume, volume_changed, engine);
+	return err;
+}
+
+/* A volume that is missing or damaged leaves the store degraded; one that is not ours refuses it. */
+static enum err open_volume(struct engine *engine, struct slot *slot)
+{
 	enum err err = io_stat(slot->directory, &slot->stat);
 
 	if (err == ERR_OK)
-		err = volume_open(engine->sched, slot->directory, options->cluster,
-				  &slot->volume);
+		err = volume_open(engine->sched, slot->directory, engine->cluster, &slot->volume);
 	slot->err = err;
 	if (err != ERR_OK) {
 		env_log(sched_env(engine->sched), "event=volume-not-opened path=\"%s\" error=%s",
 			slot->directory, err_name(err));
 		return refusal(err) != NULL || err == ERR_CANCELED ? err : put_missing(engine, slot);
 	}
-	if (options->volume_reserve != 0)
-		volume_set_reserve(slot->volume, options->volume_reserve);
-	entry.volume = volume_id(slot->volume);
-	entry.node = volume_identity(slot->volume)->node;
-	memcpy(entry.zone, volume_identity(slot->volume)->zone, sizeof(entry.zone));
-	entry.full = volume_state(slot->volume) == VOLUME_FULL;
-	if (layout_find(&engine->layout, entry.volume) != NULL)
-		return ERR_EXISTS;
-	err = layout_put(&engine->layout, &entry);
-	if (err != ERR_OK)
-		return err;
-	volume_watch(slot->volume, volume_changed, engine);
-	engine->volumes[engine->volume_count++] = slot->volume;
-	return ERR_OK;
+	err = place_volume(engine, slot->volume);
+	if (err == ERR_OK)
+		engine->volumes[engine->volume_count++] = slot->volume;
+	return err;
 }
 
 static enum err open_volumes(struct engine *engine, const struct engine_options *options)
@@ -135,7 +162,7 @@ static enum err open_volumes(struct engine *engine, const struct engine_options 
 			return ERR_NOMEM;
 		memcpy(slot->directory, options->volumes[i], size);
 		engine->slot_count++;
-		err = open_volume(engine, slot, options);
+		err = open_volume(engine, slot);
 		if (err != ERR_OK)
 			return err;
 	}
@@ -162,6 +189,10 @@ static enum err open_store(struct engine *engine, const struct engine_options *o
 		*why = "the journal cannot be opened";
 		return err;
 	}
+	buf_printf(&engine->scrub_state, "%s/scrub", options->index_directory);
+	buf_put_u8(&engine->scrub_state, '\0');
+	if (engine->scrub_state.err != ERR_OK)
+		return ERR_NOMEM;
 	const struct blobs_options blobs_options = {
 		.sched = engine->sched,
 		.wire = engine->wire,
@@ -174,6 +205,11 @@ static enum err open_store(struct engine *engine, const struct engine_options *o
 		.signing = options->node_signing,
 		.column_size = options->column_size,
 		.passive = options->passive,
+		.repair_after_ms = options->repair_after_ms,
+		.repair_rate = options->repair_rate,
+		.scrub_days = options->scrub_days,
+		.scrub_rate = options->scrub_rate,
+		.scrub_state = (const char *)engine->scrub_state.data,
 	};
 	err = blobs_open(&blobs_options, &engine->blobs);
 	if (err != ERR_OK)
@@ -285,6 +321,104 @@ static enum err open_reclaim(struct engine *engine, const struct engine_options 
 	return reclaim_create(&reclaim, &engine->reclaim);
 }
 
+/* ---- volumes that go and come while the store serves ---- */
+
+static bool is_serving(const struct slot *slot)
+{
+	return slot->volume != NULL && volume_state(slot->volume) != VOLUME_FAILED;
+}
+
+/* What the old one was known by goes out of the layout: nobody waits for it any more. */
+static void retire(struct engine *engine, struct slot *slot)
+{
+	if (slot->volume == NULL) {
+		layout_remove(&engine->layout, missing_id(slot));
+		return;
+	}
+	layout_remove(&engine->layout, volume_id(slot->volume));
+	engine->retired[engine->retired_count++] = slot->volume;
+	slot->volume = NULL;
+}
+
+/*
+ * Takes the volume that is in the directory now into service. One that has failed in this process
+ * does not come back to it: what its disk holds is unknown, and the next start reads it anew.
+ */
+static WAITS enum err take_volume(struct engine *engine, struct slot *slot)
+{
+	struct volume *volume = NULL;
+	enum err err;
+
+	if (engine->retired_count == RETIRED_MAX)
+		return ERR_LIMIT;
+	err = volume_open(engine->sched, slot->directory, engine->cluster, &volume);
+	if (err != ERR_OK)
+		return err;
+	if (layout_find(&engine->layout, volume_id(volume)) != NULL) {
+		volume_close(&volume);
+		return ERR_EXISTS;
+	}
+	retire(engine, slot);
+	slot->volume = volume;
+	slot->err = io_stat(slot->directory, &slot->stat);
+	err = place_volume(engine, volume);
+	if (err == ERR_OK)
+		err = journal_add_volume(engine->journal, volume);
+	if (err == ERR_OK)
+		err = blobs_add_volume(engine->blobs, volume);
+	if (err != ERR_OK)
+		volume_fail(volume, err);
+	else
+		env_log(sched_env(engine->sched), "event=volume-taken-into-service path=\"%s\"",
+			slot->directory);
+	return err;
+}
+
+/* A directory that is gone, or another volume's now, is noticed before somebody writes to it. */
+static WAITS void look_at(struct engine *engine, struct slot *slot)
+{
+	struct volume_identity identity;
+	enum err err = volume_inspect(slot->directory, &identity);
+
+	if (is_serving(slot)) {
+		if (err == ERR_NOTFOUND ||
+		    (err == ERR_OK && !id128_equal(identity.volume, volume_id(slot->volume))))
+			volume_fail(slot->volume, ERR_NOTFOUND);
+		return;
+	}
+	if (err == ERR_OK && id128_equal(identity.cluster, engine->cluster) &&
+	    layout_find(&engine->layout, identity.volume) == NULL)
+		err = take_volume(engine, slot);
+	if (err != ERR_OK && err != slot->err && err != ERR_CANCELED) {
+		slot->err = err;
+		env_log(sched_env(engine->sched), "event=volume-not-taken path=\"%s\" error=%s",
+			slot->directory, err_name(err));
+	}
+}
+
+static void watch_volumes(void *argument)
+{
+	struct engine *engine = argument;
+
+	while (!engine->stopping &&
+	       cond_wait(&engine->stopped, env_now_ms(sched_env(engine->sched)) + WATCH_MS) ==
+		       ERR_TIMEOUT)
+		for (size_t i = 0; i < engine->slot_count && !engine->stopping; i++)
+			look_at(engine, &engine->slots[i]);
+	group_leave(&engine->tasks);
+}
+
+static enum err start_watching(struct engine *engine)
+{
+	enum err err;
+
+	group_enter(&engine->tasks);
+	err = task_spawn(engine->sched, "volume-watch", watch_volumes, engine, NULL);
+	if (err != ERR_OK)
+		group_leave(&engine->tasks);
+	return err;
+}
+
 enum err engine_open(const struct engine_options *options, struct engine **out, const char **why)
 {
 	struct engine *engine = memory_allocate(sizeof(*engine));
@@ -294,6 +428,8 @@ enum err engine_open(const struct engine_options *options, struct engine **out, 
 	if (engine == NULL)
 		return ERR_NOMEM;
 	engine->sched = options->sched;
+	engine->cluster = options->cluster;
+	engine->volume_reserve = options->volume_reserve;
 	err = open_volumes(engine, options);
 	if (err != ERR_OK) {
 		*why = refusal(err) != NULL ? refusal(err) : "no volume can be opened";
@@ -305,6 +441,8 @@ enum err engine_open(const struct engine_options *options, struct engine **out, 
 			err = open_mail(engine, options, why);
 		if (err == ERR_OK)
 			err = open_reclaim(engine, options);
+		if (err == ERR_OK)
+			err = start_watching(engine);
 	}
 	if (err != ERR_OK)
 		engine_close(&engine);
@@ -320,6 +458,9 @@ void engine_close(struct engine **engine_pointer)
 	if (engine == NULL)
 		return;
 	*engine_pointer = NULL;
+	engine->stopping = true;
+	cond_broadcast(&engine->stopped);
+	group_wait(&engine->tasks);
 	reclaim_destroy(&engine->reclaim);
 	if (engine->home != NULL)
 		home_destroy(&engine->home);
@@ -336,7 +477,10 @@ void engine_close(struct engine **engine_pointer)
 			volume_close(&engine->slots[i].volume);
 		memory_free(engine->slots[i].directory);
 	}
+	for (size_t i = 0; i < engine->retired_count; i++)
+		volume_close(&engine->retired[i]);
 	layout_finish(&engine->layout);
+	buf_finish(&engine->scrub_state);
 	memory_free(engine);
 }
 
@@ -380,7 +524,7 @@ static void get_volume_status(const struct slot *slot, struct engine_volume_stat
 	out->volume = volume_id(slot->volume);
 	out->full = volume_state(slot->volume) == VOLUME_FULL;
 	if (volume_state(slot->volume) == VOLUME_FAILED)
-		out->err = ERR_IO;
+		out->err = slot->err != ERR_OK ? slot->err : ERR_IO;
 	volume_space(slot->volume, &out->total, &out->free);
 }
 
@@ -394,12 +538,22 @@ static bool share_a_device(const struct engine *engine)
 	return false;
 }
 
+static size_t count_accounts(const struct account_table *table)
+{
+	const struct account_record *account = NULL;
+	size_t count = 0;
+
+	while ((account = account_table_next(table, account)) != NULL)
+		count += account->status != ACCOUNT_DELETED;
+	return count;
+}
+
 void engine_get_status(struct engine *engine, struct engine_status *out)
 {
 	*out = (struct engine_status){.volume_count = engine->slot_count,
 				      .shared_device = share_a_device(engine),
 				      .account_count =
-					      account_table_count(accounts_table(engine->accounts)),
+					      count_accounts(accounts_table(engine->accounts)),
 				      .unlocked_count = home_unlocked_count(engine->home)};
 	for (size_t i = 0; i < engine->slot_count; i++) {
 		get_volume_status(&engine->slots[i], &out->volumes[i]);

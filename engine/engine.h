@@ -33,6 +33,7 @@ struct engine_options {
 	uint64_t column_size;          /* 0: 64 MiB; small in tests */
 	uint64_t segment_size;         /* 0: 64 MiB; small in tests */
 	uint64_t volume_reserve;       /* bytes kept free on each volume; 0: engine/volume/volume.h's */
+	uint64_t repair_after_ms, repair_rate, scrub_days, scrub_rate; /* engine/set/blobs.h */
 	struct slot_parameters unknown_user; /* zero: the defaults */
 	uint64_t unlocked_cache_ms;    /* 0: 30 minutes */
 	uint64_t snapshot_entries;     /* 0: 1000; small in tests */

@@ -39,6 +39,8 @@ struct journal {
 	struct wire *wire;
 	const struct layout *layout;
 	struct replica **replicas; /* of this process */
+	char *index_directory;	   /* of theirs */
+	uint64_t segment_size;
 	size_t replica_count;
 	struct map members; /* volume to struct member; never removed */
 	struct replica_set sets[LAYOUT_GROUP_COUNT];

@@ -162,6 +162,42 @@ struct id128 table_stream(enum table table)
 	return id;
 }
 
+/*
+ * How many volumes more the entries of a group survive. What is acknowledged lies on W of its
+ * replicas, and on all that count once the resync has nothing to do; until then those that are gone
+ * or do not count may be among the W.
+ */
+static unsigned tolerated_in(const struct journal *journal, uint8_t group, size_t quorum)
+{
+	struct id128 volumes[LAYOUT_REPLICAS];
+	size_t live = layout_replicas(journal->layout, group, volumes);
+	size_t all = journal->layout->volume_count < LAYOUT_REPLICAS ? journal->layout->volume_count
+								     : LAYOUT_REPLICAS;
+	size_t counted = 0, copies;
+
+	for (size_t i = 0; i < live; i++) {
+		const struct member *member = map_get(&journal->members, &volumes[i]);
+
+		counted += member != NULL && member->counted;
+	}
+	copies = counted < quorum ? counted : quorum;
+	if (journal->lagging != 0)
+		copies = copies + counted > all ? copies + counted - all : 0;
+	return copies > 0 ? (unsigned)copies - 1 : 0;
+}
+
+static unsigned tolerated_everywhere(const struct journal *journal, size_t quorum)
+{
+	unsigned least = UINT32_MAX;
+
+	for (unsigned group = 0; group < LAYOUT_GROUP_COUNT; group++) {
+		unsigned tolerated = tolerated_in(journal, (uint8_t)group, quorum);
+
+		least = tolerated < least ? tolerated : least;
+	}
+	return least;
+}
+
 void journal_get_status(const struct journal *journal, struct journal_status *out)
 {
 	struct journal_status status = {.lagging = journal->lagging};
@@ -179,53 +215,52 @@ void journal_get_status(const struct journal *journal, struct journal_status *ou
 	for (size_t i = 0; i < journal->layout->volume_count; i++)
 		status.replicas_live += !journal->layout->volumes[i].failed;
 	status.write_quorum = (unsigned)quorum;
-	/* What was acknowledged lies on W volumes at least, as long as so many live. */
-	status.volumes_tolerated = status.replicas_live >= quorum ? (unsigned)quorum - 1 : 0;
+	status.volumes_tolerated = tolerated_everywhere(journal, quorum);
 	*out = status;
 }
 
 /* ---- life ---- */
 
-static WAITS enum err open_replica(struct journal *journal, const struct journal_options *options,
-				   struct volume *volume)
+static WAITS enum err open_replica(struct journal *journal, struct volume *volume)
 {
 	struct buf path = {0};
 	struct id128 id = volume_id(volume);
-	struct replica_options replica = {.sched = options->sched,
-					  .wire = options->wire,
+	struct replica_options options = {.sched = journal->sched,
+					  .wire = journal->wire,
 					  .volume = volume,
-					  .segment_size = options->segment_size != 0
-								  ? options->segment_size
-								  : JOURNAL_SEGMENT_SIZE,
+					  .segment_size = journal->segment_size,
 					  .changed = replica_changed,
 					  .damaged = replica_damaged,
 					  .closed = &journal->closed,
 					  .context = journal};
+	struct replica **replicas = memory_resize(
+		journal->replicas, (journal->replica_count + 1) * sizeof(struct replica *));
+	struct replica *replica;
 	enum err err;
 
-	buf_put_string(&path, options->index_directory);
+	if (replicas == NULL)
+		return ERR_NOMEM;
+	journal->replicas = replicas;
+	buf_put_string(&path, journal->index_directory);
 	buf_put_string(&path, "/journal-");
 	for (size_t i = 0; i < sizeof(id.octets); i++)
 		buf_printf(&path, "%02x", id.octets[i]);
 	buf_put_u8(&path, '\0');
 	err = path.err;
 	if (err == ERR_OK) {
-		replica.index_path = (const char *)path.data;
-		err = replica_open(&replica, &journal->replicas[journal->replica_count]);
+		options.index_path = (const char *)path.data;
+		err = replica_open(&options, &replica);
 	}
 	buf_finish(&path);
 	if (err == ERR_OK)
-		journal->replica_count++;
+		journal->replicas[journal->replica_count++] = replica;
 	return err;
 }
 
 static WAITS enum err open_replicas(struct journal *journal, const struct journal_options *options)
 {
-	journal->replicas = memory_array(options->volume_count, sizeof(struct replica *));
-	if (journal->replicas == NULL)
-		return ERR_NOMEM;
 	for (size_t i = 0; i < options->volume_count; i++) {
-		enum err err = open_replica(journal, options, options->volumes[i]);
+		enum err err = open_replica(journal, options->volumes[i]);
 
 		if (err == ERR_CANCELED || err == ERR_NOMEM || err == ERR_NEWER ||
 		    err == ERR_FOREIGN)
@@ -236,6 +271,17 @@ static WAITS enum err open_replicas(struct journal *journal, const struct journa
 		}
 	}
 	return journal->replica_count != 0 ? ERR_OK : ERR_UNAVAILABLE;
+}
+
+static enum err copy_string(const char *text, char **out)
+{
+	size_t size = strlen(text) + 1;
+
+	*out = memory_allocate(size);
+	if (*out == NULL)
+		return ERR_NOMEM;
+	memcpy(*out, text, size);
+	return ERR_OK;
 }
 
 enum err journal_open(const struct journal_options *options, struct journal **out)
@@ -252,7 +298,11 @@ enum err journal_open(const struct journal_options *options, struct journal **ou
 	map_init(&journal->members, sizeof(struct id128));
 	map_init(&journal->watches, sizeof(struct id128));
 	map_init(&journal->closed, sizeof(struct id128));
-	err = open_replicas(journal, options);
+	journal->segment_size =
+		options->segment_size != 0 ? options->segment_size : JOURNAL_SEGMENT_SIZE;
+	err = copy_string(options->index_directory, &journal->index_directory);
+	if (err == ERR_OK)
+		err = open_replicas(journal, options);
 	if (err == ERR_OK) {
 		err = journal_resync(journal);
 		/* It goes on in the background; what is there already serves. */
@@ -279,6 +329,15 @@ enum err journal_open(const struct journal_options *options, struct journal **ou
 	return err;
 }
 
+enum err journal_add_volume(struct journal *journal, struct volume *volume)
+{
+	enum err err = open_replica(journal, volume);
+
+	if (err == ERR_OK)
+		journal_layout_changed(journal);
+	return err;
+}
+
 void journal_close(struct journal **out)
 {
 	struct journal *journal = *out;
@@ -296,6 +355,7 @@ void journal_close(struct journal **out)
 	for (size_t i = 0; i < journal->replica_count; i++)
 		replica_close(&journal->replicas[i]);
 	memory_free(journal->replicas);
+	memory_free(journal->index_directory);
 	while ((member = map_next(&journal->members, &position, NULL)) != NULL)
 		memory_free(member);
 	map_finish(&journal->members);

@@ -32,6 +32,11 @@ struct journal_options {
 WAITS MUST_USE enum err journal_open(const struct journal_options *options, struct journal **out);
 /* Writers must be destroyed and watches stopped before. */
 WAITS void journal_close(struct journal **journal);
+/*
+ * A volume that came while the journal is open, and is in the layout: serves its replica, which
+ * counts when it has been brought up to date. Errors as journal_open(); it is then not served.
+ */
+WAITS MUST_USE enum err journal_add_volume(struct journal *journal, struct volume *volume);
 /* The layout was changed: a volume failed, came, is full. */
 void journal_layout_changed(struct journal *journal);
 /*

@@ -62,6 +62,16 @@ enum err layout_put(struct layout *layout, const struct layout_volume *volume)
 	return ERR_OK;
 }
 
+void layout_remove(struct layout *layout, struct id128 volume)
+{
+	size_t position = position_of(layout, volume);
+
+	if (layout_find(layout, volume) == NULL)
+		return;
+	memmove(&layout->volumes[position], &layout->volumes[position + 1],
+		(--layout->volume_count - position) * sizeof(*layout->volumes));
+}
+
 /* ---- rendezvous ---- */
 
 /*

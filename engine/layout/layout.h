@@ -35,6 +35,8 @@ struct layout {
 void layout_finish(struct layout *layout);
 /* Adds, or updates the one with this id. ERR_LIMIT, ERR_NOMEM. */
 MUST_USE enum err layout_put(struct layout *layout, const struct layout_volume *volume);
+/* Harmless when it is not there. */
+void layout_remove(struct layout *layout, struct id128 volume);
 struct layout_volume *layout_find(const struct layout *layout, struct id128 volume);
 /*
  * The `count` best volumes for `key`, best first, not failed (nor full when `for_columns`). Fewer

@@ -5,12 +5,15 @@
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
 #include "engine/set/repair.h"
+#include "engine/set/scrub.h"
 
 #define DEFAULT_COLUMN_SIZE (64u << 20)
 #define DEFAULT_IDLE_MS (60u * 60 * 1000)
 #define DEFAULT_HEDGE_MS 2000u
 #define DEFAULT_READ_HEDGE_MS 500u
 #define DEFAULT_HEDGE_FLOOR_MS 50u
+#define DEFAULT_SCRUB_DAYS 14u
+#define DEFAULT_SCRUB_RATE (32u << 20)
 #define DEFAULT_REPAIR_AFTER_MS (10u * 60 * 1000)
 
 static uint64_t or_default(uint64_t value, uint64_t fallback)
@@ -121,6 +124,8 @@ static void set_defaults(struct blobs_options *options)
 	options->hedge_ms = or_default(options->hedge_ms, DEFAULT_HEDGE_MS);
 	options->hedge_floor_ms = or_default(options->hedge_floor_ms, DEFAULT_HEDGE_FLOOR_MS);
 	options->read_hedge_ms = or_default(options->read_hedge_ms, DEFAULT_READ_HEDGE_MS);
+	options->scrub_days = or_default(options->scrub_days, DEFAULT_SCRUB_DAYS);
+	options->scrub_rate = or_default(options->scrub_rate, DEFAULT_SCRUB_RATE);
 	options->repair_after_ms = or_default(options->repair_after_ms, DEFAULT_REPAIR_AFTER_MS);
 }
 
@@ -158,6 +163,15 @@ static WAITS void close_members(struct blobs *blobs)
 				member_close(&blobs->members[i]);
 }
 
+/* Either may be missing when opening failed half-way. */
+static void stop_background(struct blobs *blobs)
+{
+	if (blobs->repair != NULL)
+		repair_stop(blobs->repair);
+	if (blobs->scrub != NULL)
+		scrub_stop(blobs->scrub);
+}
+
 static WAITS void destroy(struct blobs *blobs)
 {
 	close_members(blobs);
@@ -165,6 +179,7 @@ static WAITS void destroy(struct blobs *blobs)
 		open_set_leave(blobs->open_sets);
 	ask_forget_all(blobs);
 	health_finish(&blobs->health);
+	scrub_destroy(&blobs->scrub);
 	repair_destroy(&blobs->repair);
 	directory_store_destroy(&blobs->directory);
 	memory_free(blobs->members);
@@ -197,9 +212,15 @@ enum err blobs_open(const struct blobs_options *options, struct blobs **out)
 		err = load_directory(blobs);
 	if (err == ERR_OK)
 		err = repair_create(blobs, &blobs->repair);
+	if (err == ERR_OK)
+		err = scrub_create(blobs, &blobs->scrub);
 	if (err == ERR_OK && !options->passive)
 		err = repair_start(blobs->repair);
+	if (err == ERR_OK && !options->passive)
+		err = scrub_start(blobs->scrub);
 	if (err != ERR_OK) {
+		stop_background(blobs);
+		group_wait(&blobs->tasks);
 		destroy(blobs);
 		return err;
 	}
@@ -232,16 +253,46 @@ void blobs_close(struct blobs **blobs)
 	closing->closing = true;
 	writer_stop(closing);
 	env_timer_stop(closing->env, &closing->recovery_timer);
-	repair_stop(closing->repair);
+	stop_background(closing);
 	group_wait(&closing->tasks);
 	wait_for_appends(closing);
 	destroy(closing);
 }
 
+enum err blobs_add_volume(struct blobs *blobs, struct volume *volume)
+{
+	struct member **members = memory_resize(
+		blobs->members, (blobs->member_count + 1) * sizeof(struct member *));
+	struct member *member;
+	enum err err;
+
+	if (members == NULL)
+		return ERR_NOMEM;
+	blobs->members = members;
+	err = member_open(volume, blobs->wire, &member);
+	if (err != ERR_OK)
+		return err;
+	blobs->members[blobs->member_count++] = member;
+	err = learn_volume(blobs, volume_id(volume));
+	blobs_layout_changed(blobs);
+	return err;
+}
+
 void blobs_layout_changed(struct blobs *blobs)
 {
+	writer_layout_changed(blobs);
 	recovery_kick(blobs);
 	repair_kick(blobs->repair);
+}
+
+void blobs_scrub(struct blobs *blobs, enum scrub_order order)
+{
+	scrub_order(blobs->scrub, order);
+}
+
+enum err blobs_scrub_run(struct blobs *blobs)
+{
+	return scrub_run(blobs->scrub);
 }
 
 enum err blobs_repair(struct blobs *blobs)
@@ -279,6 +330,13 @@ bool blobs_is_slow(const struct blobs *blobs, struct id128 volume)
 	return health_is_slow(&blobs->health, volume) || ask_is_hanging(blobs, volume);
 }
 
+/* Removed everywhere but on volumes that are away, which hear of it when they come. */
+static bool is_given_up(const struct blobs *blobs, const struct directory_record *record)
+{
+	return record->removed.count != 0 && record->seals.count == 0 &&
+	       recovery_is_away(blobs, record);
+}
+
 void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 {
 	const struct directory_record *record;
@@ -290,12 +348,14 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 				     .degraded_reads = blobs->degraded_reads,
 				     .mirror_reads = blobs->mirror_reads,
 				     .hedged_reads = blobs->hedged_reads,
-				     .records_lost = blobs->records_lost,
-				     .bytes_stored = blobs->bytes_stored};
+				     .records_lost = blobs->records_lost};
+	for (size_t j = 0; j < blobs->member_count; j++)
+		out->bytes_stored += member_stored(blobs->members[j]);
 	for (const struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
 		out->sets_open += writer_uses(blobs, set);
 	while ((record = directory_store_next(blobs->directory, &position)) != NULL) {
-		if (!record->born || record->placements.count == 0 || record->successors.count != 0)
+		if (!record->born || record->placements.count == 0 || record->successors.count != 0 ||
+		    is_given_up(blobs, record))
 			continue;
 		if (record->seals.count != 0)
 			out->sets_sealed++;
@@ -312,4 +372,5 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 		tolerated = out->profile.m;
 	out->volumes_tolerated = tolerated > 0 ? (unsigned)tolerated : 0;
 	repair_get_status(blobs->repair, &out->repair);
+	scrub_get_status(blobs->scrub, &out->scrub);
 }

@@ -34,6 +34,9 @@ struct blobs_options {
 	uint64_t hedge_floor_ms, hedge_ms, read_hedge_ms;
 	uint64_t repair_after_ms;    /* until a volume that is not there is given up; default 10 min */
 	uint64_t repair_rate;        /* bytes a second; default: as fast as the foreground lets it */
+	uint64_t scrub_days;         /* a round over every byte; default 14 */
+	uint64_t scrub_rate;         /* bytes a second at most; default 32 MiB */
+	const char *scrub_state;     /* a file that keeps how far it is; NULL: begins at each start */
 	/* No background work but what blobs_settle() does: for tools and tests. */
 	bool passive;
 };
@@ -44,6 +47,11 @@ WAITS MUST_USE enum err blobs_open(const struct blobs_options *options, struct b
  * read under way.
  */
 WAITS void blobs_close(struct blobs **blobs);
+/*
+ * A volume that came while the store is open, and is in the layout: serves its columns. ERR_IO,
+ * ERR_CORRUPT: it is of no use; ERR_NOMEM.
+ */
+WAITS MUST_USE enum err blobs_add_volume(struct blobs *blobs, struct volume *volume);
 /* A volume came, went, or failed. */
 void blobs_layout_changed(struct blobs *blobs);
 /*
@@ -51,6 +59,8 @@ void blobs_layout_changed(struct blobs *blobs);
  * something is left that needs volumes which do not answer.
  */
 WAITS MUST_USE enum err blobs_settle(struct blobs *blobs);
+/* One whole round of the scrub, at once; what it finds is for blobs_repair(). */
+WAITS MUST_USE enum err blobs_scrub_run(struct blobs *blobs);
 /*
  * Makes everything anew that is missing or damaged and can be made anew now, without waiting for
  * volumes that may come back. ERR_UNAVAILABLE: something is left.

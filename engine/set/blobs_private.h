@@ -15,6 +15,7 @@
  *   repair.c     makes missing columns of sealed sets anew (engine/set/repair.h)
  *   successor.c  a born-sealed set being filled
  *   compact.c    takes over what lives of sealed sets
+ *   scrub.c      reads every column, again and again (engine/set/scrub.h)
  */
 #ifndef AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
 #define AEROSTORE_ENGINE_SET_BLOBS_PRIVATE_H
@@ -64,8 +65,8 @@ struct blobs {
 	struct cond recovered;
 	uint64_t read_count, seals, evacuations, degraded_reads, mirror_reads, records_lost;
 	uint64_t hedged_reads;
-	uint64_t bytes_stored;
 	struct repair *repair;
+	struct scrub *scrub;
 };
 
 /* ---- blobs.c ---- */
@@ -166,6 +167,11 @@ void writer_set_drained(struct blobs *blobs);
 uint32_t writer_slow_members(const struct open_set *set);
 /* The set has lost a member. */
 void writer_set_broken(struct blobs *blobs, struct open_set *set);
+/*
+ * Closes sets that lost a member: what they hold has a copy less, and is copied to another one
+ * without waiting for the next record to fail.
+ */
+void writer_layout_changed(struct blobs *blobs);
 /* Closes the current, the spare and the paused sets, for recovery.c to finish. */
 void writer_retire(struct blobs *blobs);
 bool writer_uses(const struct blobs *blobs, const struct open_set *set);

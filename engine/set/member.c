@@ -419,6 +419,18 @@ static enum err enumerate(struct member *member, struct set_enumerate_call *call
 	return ERR_OK;
 }
 
+uint64_t member_stored(const struct member *member)
+{
+	const struct member_column *column;
+	size_t position = 0;
+	uint64_t size = 0;
+
+	while ((column = map_next(&member->columns, &position, NULL)) != NULL)
+		if (column->header.kind == COLUMN_DATA)
+			size += column->machine.columns[column->header.column].end;
+	return size;
+}
+
 /* ---- serving ---- */
 
 /* What a call is about; the set follows the wire part in all but two. */

@@ -27,5 +27,7 @@ WAITS MUST_USE enum err member_open(struct volume *volume, struct wire *wire, st
 struct id128 member_volume(const struct member *member);
 /* Stops serving, waits for what is under way. */
 WAITS void member_close(struct member **member);
+/* Bytes of records in the data columns that are here. */
+uint64_t member_stored(const struct member *member);
 
 #endif

@@ -104,12 +104,10 @@ static void piece_done(struct put *put, enum err err)
 		writer_put(upload->blobs, put);
 		return;
 	}
-	if (err == ERR_OK) {
-		upload->blobs->bytes_stored += put->record.payload_size;
+	if (err == ERR_OK)
 		note_acknowledged(upload, put->record.piece, put->record.set);
-	} else if (upload->err == ERR_OK) {
+	else if (upload->err == ERR_OK)
 		upload->err = err;
-	}
 	unlink_piece(upload, piece);
 	piece_destroy(piece);
 	cond_broadcast(&upload->changed);

@@ -78,6 +78,34 @@ void writer_retire(struct blobs *blobs)
 	}
 }
 
+static bool has_lost_member(const struct blobs *blobs, const struct open_set *set)
+{
+	for (unsigned i = 0; i < profile_members(set->header.profile); i++) {
+		const struct layout_volume *volume =
+			layout_find(blobs->options.layout, set->header.members[i]);
+
+		if (volume == NULL || volume->failed)
+			return true;
+	}
+	return false;
+}
+
+void writer_layout_changed(struct blobs *blobs)
+{
+	struct writer *writer = &blobs->writer;
+	struct open_set *sets[] = {writer->spare, writer->current};
+
+	for (size_t i = 0; i < 2; i++) {
+		if (sets[i] == NULL || !has_lost_member(blobs, sets[i]))
+			continue;
+		leave_set(blobs, sets[i]);
+		open_set_close(sets[i]);
+	}
+	for (struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
+		if (is_paused(set) && has_lost_member(blobs, set))
+			open_set_close(set);
+}
+
 static void enqueue(struct writer *writer, struct put *put)
 {
 	put->next = NULL;

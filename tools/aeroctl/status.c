@@ -71,7 +71,7 @@ static void print_exposure(const json_t *status)
 	else
 		printf(".\n");
 	if (serving < json_array_size(volumes))
-		printf("%zu of %zu volumes do not serve: replace or repair them.\n",
+		printf("%zu of %zu volumes do not serve: aeroctl volume replace makes an empty one.\n",
 		       json_array_size(volumes) - serving, json_array_size(volumes));
 	if (json_number(json_object_get(status, "sets"), "records_lost") != 0)
 		printf("%llu records are lost for good.\n",
@@ -101,22 +101,64 @@ static void print_reclaim(const json_t *reclaim)
 		       (unsigned long long)json_number(reclaim, "held_up_accounts"));
 }
 
+/* What is being done about it, and what that waits for. */
+static void print_repair(const json_t *status)
+{
+	const json_t *repair = json_object_get(status, "repair");
+	uint64_t degraded = json_number(repair, "sets_degraded");
+	uint64_t waiting = json_number(repair, "columns_waiting");
+	uint64_t lost = json_number(repair, "sets_unrecoverable");
+
+	if (degraded == 0)
+		return;
+	printf("%llu sets lack a column, %llu of them cannot lose another; up to %s are to be "
+	       "written.\n",
+	       (unsigned long long)degraded,
+	       (unsigned long long)json_number(repair, "sets_exposed"),
+	       output_size(json_number(repair, "bytes_left")));
+	if (json_object_get(repair, "seconds_left") != NULL)
+		printf("Repair is running, about %llu seconds are left.\n",
+		       (unsigned long long)json_number(repair, "seconds_left"));
+	else if (json_is_true(json_object_get(repair, "running")))
+		printf("Repair is running.\n");
+	if (waiting != 0)
+		printf("%llu columns wait for a volume that takes them: aeroctl volume replace.\n",
+		       (unsigned long long)waiting);
+	if (lost != 0)
+		printf("In %llu columns more is damaged than the others can make up for.\n",
+		       (unsigned long long)lost);
+}
+
 static void print_counts(const json_t *status)
 {
 	const json_t *sets = json_object_get(status, "sets");
 	const json_t *journal = json_object_get(status, "journal");
 	const json_t *lmtp = json_object_get(status, "lmtp");
 	struct output_table table = {.column_count = 2};
+	char profile[32] = "no new one possible";
 
+	if (json_number(sets, "profile_data") != 0)
+		snprintf(profile, sizeof(profile), "profile %llu+%llu",
+			 (unsigned long long)json_number(sets, "profile_data"),
+			 (unsigned long long)json_number(sets, "profile_parity"));
 	output_cell(&table, "sets");
 	output_cell(&table,
-		    "profile %llu+%llu, %llu open, %llu sealed, %llu to evacuate, %s stored",
-		    (unsigned long long)json_number(sets, "profile_data"),
-		    (unsigned long long)json_number(sets, "profile_parity"),
+		    "%s, %llu open, %llu sealed, %llu to evacuate, %s stored", profile,
 		    (unsigned long long)json_number(sets, "open"),
 		    (unsigned long long)json_number(sets, "sealed"),
 		    (unsigned long long)json_number(sets, "waiting_for_evacuation"),
 		    output_size(json_number(sets, "bytes_stored")));
+	output_cell(&table, "scrub");
+	output_cell(&table, "%s, %llu of %llu columns in this round, %s",
+		    json_text(json_object_get(status, "scrub"), "state"),
+		    (unsigned long long)json_number(json_object_get(status, "scrub"),
+						    "columns_checked"),
+		    (unsigned long long)json_number(json_object_get(status, "scrub"),
+						    "columns_total"),
+		    json_object_size(json_object_get(json_object_get(status, "scrub"),
+						     "faults")) == 0
+			    ? "no faults ever"
+			    : "faults were found");
 	output_cell(&table, "journal");
 	output_cell(&table,
 		    "%llu entries in %llu segments, written to %llu of %llu replicas, "
@@ -148,6 +190,7 @@ enum program_exit command_status(struct control *control)
 		status = output_json(json_incref(answer.reply));
 	} else if (status == PROGRAM_OK) {
 		print_exposure(answer.reply);
+		print_repair(answer.reply);
 		putchar('\n');
 		print_volumes(json_object_get(answer.reply, "volumes"));
 		putchar('\n');

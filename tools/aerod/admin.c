@@ -253,12 +253,36 @@ static enum err handle_reclaim(struct exchange *exchange)
 	return ERR_OK;
 }
 
+static enum err order_scrub(struct exchange *exchange, enum scrub_order order)
+{
+	blobs_scrub(engine_blobs(exchange->server->engine), order);
+	return ERR_OK;
+}
+
+static enum err handle_scrub_start(struct exchange *exchange)
+{
+	return order_scrub(exchange, SCRUB_START);
+}
+
+static enum err handle_scrub_pause(struct exchange *exchange)
+{
+	return order_scrub(exchange, SCRUB_PAUSE);
+}
+
+static enum err handle_scrub_resume(struct exchange *exchange)
+{
+	return order_scrub(exchange, SCRUB_RESUME);
+}
+
 static const struct {
 	const char *name;
 	admin_handler *handle;
 } handlers[] = {
 	{"status", handle_status},
 	{"reclaim", handle_reclaim},
+	{"scrub-start", handle_scrub_start},
+	{"scrub-pause", handle_scrub_pause},
+	{"scrub-resume", handle_scrub_resume},
 	{"account-list", handle_account_list},
 	{"account-show", handle_account_show},
 	{"publish", handle_publish},

@@ -12,10 +12,11 @@ static void put_volumes(const struct engine_status *status, json_t *reply)
 		json_put_text(entry, "directory", volume->directory);
 		json_put_id(entry, "volume", volume->volume);
 		json_put_text(entry, "state",
-			      volume->err != ERR_OK ? "failed"
-			      : volume->full	    ? "full"
-			      : volume->slow	    ? "slow"
-						    : "serving");
+			      volume->err == ERR_NOTFOUND ? "missing"
+			      : volume->err != ERR_OK	  ? "failed"
+			      : volume->full		  ? "full"
+			      : volume->slow		  ? "slow"
+							  : "serving");
 		if (volume->err != ERR_OK) {
 			json_put_text(entry, "error", err_name(volume->err));
 			json_put_text(entry, "message", err_text(volume->err));
@@ -61,6 +62,45 @@ static void put_sets(const struct blobs_status *blobs, json_t *reply)
 	json_put_number(sets, "degraded_reads", blobs->degraded_reads);
 	json_put_number(sets, "mirror_reads", blobs->mirror_reads);
 	json_put(reply, "sets", sets);
+}
+
+static void put_repair(const struct repair_status *repair, json_t *reply)
+{
+	json_t *object = json_object();
+
+	json_put_bool(object, "running", repair->running);
+	json_put_number(object, "sets_degraded", repair->sets_degraded);
+	json_put_number(object, "sets_exposed", repair->sets_exposed);
+	json_put_number(object, "sets_unrecoverable", repair->sets_unrecoverable);
+	json_put_number(object, "columns_missing", repair->columns_missing);
+	json_put_number(object, "columns_damaged", repair->columns_damaged);
+	json_put_number(object, "columns_waiting", repair->columns_waiting);
+	json_put_number(object, "bytes_left", repair->bytes_left);
+	json_put_number(object, "columns_rebuilt", repair->columns_rebuilt);
+	json_put_number(object, "bytes_written", repair->bytes_written);
+	if (repair->running && repair->bytes_per_second != 0)
+		json_put_number(object, "seconds_left",
+				repair->bytes_left / repair->bytes_per_second);
+	json_put(reply, "repair", object);
+}
+
+static void put_scrub(const struct scrub_status *scrub, json_t *reply)
+{
+	json_t *object = json_object(), *faults = json_object();
+
+	json_put_text(object, "state",
+		      scrub->paused ? "paused" : scrub->running ? "running" : "waiting");
+	json_put_number(object, "columns_checked", scrub->columns_checked);
+	json_put_number(object, "columns_total", scrub->columns_total);
+	json_put_number(object, "bytes_checked", scrub->bytes_checked);
+	json_put_number(object, "rounds", scrub->rounds);
+	json_put_number(object, "round_started", scrub->round_started_ms / 1000);
+	json_put_number(object, "last_finished", scrub->last_finished_ms / 1000);
+	for (unsigned i = 0; i < SCRUB_FAULT_KINDS; i++)
+		if (scrub->faults[i] != 0)
+			json_put_number(faults, scrub_fault_name(i), scrub->faults[i]);
+	json_put(object, "faults", faults);
+	json_put(reply, "scrub", object);
 }
 
 static void put_journal(const struct journal_status *journal, json_t *reply)
@@ -138,6 +178,8 @@ void status_put(const struct admin_server *server, json_t *reply)
 	put_exposure(&status, reply);
 	put_volumes(&status, reply);
 	put_sets(&status.blobs, reply);
+	put_repair(&status.blobs.repair, reply);
+	put_scrub(&status.blobs.scrub, reply);
 	put_journal(&status.journal, reply);
 	status_put_reclaim(&status.reclaim, reply);
 	json_put_number(reply, "accounts", status.account_count);

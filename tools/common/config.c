@@ -38,6 +38,9 @@ enum setting {
 	KEY_COMPACT_BELOW,
 	KEY_QUARANTINE_HOURS,
 	KEY_RECLAIM_RATE,
+	KEY_REPAIR_AFTER_MINUTES,
+	KEY_SCRUB_DAYS,
+	KEY_SCRUB_RATE,
 	KEY_MESSAGE_LIMIT,
 	KEY_RECIPIENT_LIMIT,
 	KEY_CONNECTION_LIMIT,
@@ -67,6 +70,9 @@ static const char *const key_names[KEY_COUNT] = {
 	[KEY_COMPACT_BELOW] = "compact-below",
 	[KEY_QUARANTINE_HOURS] = "quarantine-hours",
 	[KEY_RECLAIM_RATE] = "reclaim-rate",
+	[KEY_REPAIR_AFTER_MINUTES] = "repair-after-minutes",
+	[KEY_SCRUB_DAYS] = "scrub-days",
+	[KEY_SCRUB_RATE] = "scrub-rate",
 	[KEY_MESSAGE_LIMIT] = "message-limit",
 	[KEY_RECIPIENT_LIMIT] = "recipient-limit",
 	[KEY_CONNECTION_LIMIT] = "connection-limit",
@@ -446,6 +452,8 @@ static enum err check_certificate(const struct config *config)
 	return ERR_OK;
 }
 
+#define DAYS_MAX 366u
+
 /* ---- all together ---- */
 
 static enum err take_identity(cfg_t *file, struct config *config)
@@ -459,6 +467,23 @@ static enum err take_identity(cfg_t *file, struct config *config)
 	if (err == ERR_OK)
 		err = take_hex(file, KEY_ADMIN_PUBLIC, config->admin_public,
 			       sizeof(config->admin_public), "must be 64 hexadecimal digits");
+	return err;
+}
+
+static enum err take_care(cfg_t *file, struct config *config)
+{
+	size_t minutes = 0, days = 0;
+	enum err err = take_number(file, KEY_REPAIR_AFTER_MINUTES, &minutes);
+
+	config->scrub_rate = (uint64_t)cfg_getint(file, key_names[KEY_SCRUB_RATE]);
+	if (err == ERR_OK)
+		err = take_number(file, KEY_SCRUB_DAYS, &days);
+	if (err == ERR_OK && days > DAYS_MAX)
+		err = fail_key(KEY_SCRUB_DAYS, "is over a year");
+	if (err == ERR_OK && minutes > DAYS_MAX * 24 * 60)
+		err = fail_key(KEY_REPAIR_AFTER_MINUTES, "is over a year");
+	config->repair_after_ms = (uint64_t)minutes * 60 * 1000;
+	config->scrub_days = days;
 	return err;
 }
 
@@ -541,6 +566,8 @@ static enum err take_all(cfg_t *file, struct config *config)
 	if (err == ERR_OK)
 		err = check_certificate(config);
 	if (err == ERR_OK)
+		err = take_care(file, config);
+	if (err == ERR_OK)
 		err = take_limits(file, config);
 	if (err == ERR_OK)
 		err = take_reclaiming(file, config);
@@ -572,6 +599,9 @@ static enum err parse_text(const char *text, struct config *config)
 		CFG_INT(key_names[KEY_COMPACT_BELOW], 70, CFGF_NONE),
 		CFG_INT(key_names[KEY_QUARANTINE_HOURS], 24, CFGF_NONE),
 		CFG_INT_CB(key_names[KEY_RECLAIM_RATE], 64 << 20, CFGF_NONE, parse_size),
+		CFG_INT(key_names[KEY_REPAIR_AFTER_MINUTES], 10, CFGF_NONE),
+		CFG_INT(key_names[KEY_SCRUB_DAYS], 14, CFGF_NONE),
+		CFG_INT_CB(key_names[KEY_SCRUB_RATE], 32 << 20, CFGF_NONE, parse_size),
 		CFG_INT_CB(key_names[KEY_MESSAGE_LIMIT], 64 << 20, CFGF_NONE, parse_size),
 		CFG_INT(key_names[KEY_RECIPIENT_LIMIT], 100, CFGF_NONE),
 		CFG_INT(key_names[KEY_CONNECTION_LIMIT], 1000, CFGF_NONE),

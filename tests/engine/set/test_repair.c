@@ -315,6 +315,36 @@ static void test_rot(void **state)
 	run(24, 3, false, rot);
 }
 
+/* What nobody reads, the scrub does: parity, indexes, trailers. */
+static WAITS void scrub(void *argument)
+{
+	struct blobs_status status;
+
+	(void)argument;
+	fill_store();
+	assert_true(damage_volume(0, COLUMN_PARITY, LOG_HEADER_SIZE + 20000) > 0);
+	assert_true(damage_volume(0, COLUMN_DATA, LOG_HEADER_SIZE + 20000) > 0);
+	assert_int_equal(blobs_scrub_run(fixture.blobs), ERR_OK);
+	status = status_now();
+	assert_true(status.scrub.faults[COLUMN_FAULT_PARITY] > 0);
+	assert_true(status.scrub.faults[COLUMN_FAULT_ROTTEN] > 0);
+	assert_int_equal(status.scrub.rounds, 1);
+	assert_int_equal(status.scrub.columns_checked, status.scrub.columns_total);
+	assert_int_equal(blobs_repair(fixture.blobs), ERR_OK);
+	expect_whole(1);
+	check_disks();
+	assert_int_equal(blobs_scrub_run(fixture.blobs), ERR_OK);
+	assert_memory_equal(status_now().scrub.faults, status.scrub.faults,
+			    sizeof(status.scrub.faults));
+	blobs_fixture_close(&fixture);
+}
+
+static void test_scrub(void **state)
+{
+	(void)state;
+	run(27, 3, false, scrub);
+}
+
 /* A volume is lost and what is left of the sets has rotted: two parity columns cover both. */
 static WAITS void lost_and_rotten(void *argument)
 {
@@ -403,7 +433,7 @@ int main(void)
 		cmocka_unit_test(test_lose_one_by_one), cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_come_back),	cmocka_unit_test(test_rot),
 		cmocka_unit_test(test_lost_and_rotten), cmocka_unit_test(test_too_much),
-		cmocka_unit_test(test_planted),
+		cmocka_unit_test(test_planted),		cmocka_unit_test(test_scrub),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
