@@ -252,17 +252,14 @@ static bool is_deleted(const struct message_state *message, void *context)
 	return message->system & FLAG_DELETED;
 }
 
-enum err view_expunge(struct view *view, const uint32_t *sequences, size_t count, size_t *expunged)
+static WAITS enum err expunge_in_gate(struct view *view, const uint32_t *sequences, size_t count,
+				      size_t *expunged)
 {
 	struct operation operation = {.kind = OPERATION_EXPUNGE, .folder = view_folder(view)};
 	struct selection selection = {0};
 	struct change *change = NULL;
-	enum err err;
+	enum err err = select_messages(view, sequences, count, is_deleted, NULL, &selection);
 
-	*expunged = 0;
-	if (view_read_only(view))
-		return ERR_DENIED;
-	err = select_messages(view, sequences, count, is_deleted, NULL, &selection);
 	if (err || !selection.count)
 		goto out;
 	change = change_create();
@@ -274,6 +271,26 @@ enum err view_expunge(struct view *view, const uint32_t *sequences, size_t count
 out:
 	change_release(&change);
 	memory_free(selection.uids);
+	return err;
+}
+
+/*
+ * In the gate until they are gone, as a move is: what another session moves meanwhile would be told
+ * to be expunged here, and be in the other folder.
+ */
+enum err view_expunge(struct view *view, const uint32_t *sequences, size_t count, size_t *expunged)
+{
+	struct mailbox *mailbox = view_mailbox(view);
+	enum err err;
+
+	*expunged = 0;
+	if (view_read_only(view))
+		return ERR_DENIED;
+	err = mailbox_uids_enter(mailbox);
+	if (err)
+		return err;
+	err = expunge_in_gate(view, sequences, count, expunged);
+	mailbox_uids_leave(mailbox);
 	return err;
 }
 

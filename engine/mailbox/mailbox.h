@@ -214,7 +214,10 @@ enum store_mode { STORE_REPLACE, STORE_ADD, STORE_REMOVE };
 WAITS MUST_USE enum err view_store(struct view *view, const uint32_t *sequences, size_t count,
 				   enum store_mode mode, uint8_t system,
 				   const struct bytes *keywords, size_t keyword_count, bool silent);
-/* Expunges those of `sequences` that have \Deleted now (all of the view when NULL). */
+/*
+ * Expunges those of `sequences` that have \Deleted now (all of the view when NULL). What another
+ * session of this home moves or expunges at the same time, one of them takes, and *expunged counts.
+ */
 WAITS MUST_USE enum err view_expunge(struct view *view, const uint32_t *sequences, size_t count,
 				     size_t *expunged);
 

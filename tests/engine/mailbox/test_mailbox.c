@@ -950,6 +950,80 @@ static void test_first_logins(void **state)
 	run(first_logins);
 }
 
+/* ---- one device moves a message away, another expunges it ---- */
+
+struct rival {
+	struct view *view;
+	bool moves;
+	size_t took; /* how many it was told that it has moved or expunged */
+};
+
+static void take_first(void *argument)
+{
+	struct rival *rival = argument;
+	struct copy_result copies = {0};
+	uint32_t sequence = 1;
+
+	if (!rival->moves) {
+		assert_int_equal(view_expunge(rival->view, &sequence, 1, &rival->took), ERR_OK);
+		return;
+	}
+	assert_int_equal(view_copy(rival->view, &sequence, 1, bytes_string("Archive"), true,
+				   &copies),
+			 ERR_OK);
+	rival->took = copies.count;
+	memory_free(copies.from_uids);
+	memory_free(copies.to_uids);
+}
+
+/* Whoever comes first has it: the message does not come back from where it was moved to. */
+static void race(struct mailbox *mailbox, bool mover_first)
+{
+	struct view *view = post_view(mailbox, "INBOX"), *archive;
+	struct rival rivals[2] = {{.view = view, .moves = mover_first},
+				  {.view = view, .moves = !mover_first}};
+	const struct rival *mover = &rivals[mover_first ? 0 : 1];
+	uint32_t archived;
+
+	archive = post_view(mailbox, "Archive");
+	archived = view_count(archive);
+	view_close(&archive);
+	post_append(mailbox, "INBOX", "text\r\n", FLAG_DELETED);
+	sync_quietly(view);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(task_spawn(task_sched(), "rival", take_first, &rivals[i], NULL),
+				 ERR_OK);
+	for (unsigned i = 0; i < 2000 && sched_task_count(task_sched()) > 1; i++)
+		assert_int_equal(task_sleep(1), ERR_OK);
+	assert_int_equal(rivals[0].took, 1);
+	assert_int_equal(rivals[1].took, 0);
+	sync_quietly(view);
+	assert_int_equal(view_count(view), 0);
+	view_close(&view);
+	archive = post_view(mailbox, "Archive");
+	assert_int_equal(view_count(archive), archived + mover->took);
+	view_close(&archive);
+}
+
+static void move_against_expunge(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+
+	start(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	for (unsigned i = 0; i < 4; i++)
+		race(mailbox, i % 2 == 0);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static void test_move_against_expunge(void **state)
+{
+	(void)state;
+	run(move_against_expunge);
+}
+
 static void invitation(void *argument)
 {
 	struct post *post = argument;
@@ -993,6 +1067,7 @@ int main(void)
 		cmocka_unit_test(test_app_passwords),
 		cmocka_unit_test(test_first_login),
 		cmocka_unit_test(test_first_logins),
+		cmocka_unit_test(test_move_against_expunge),
 		cmocka_unit_test(test_invitation),
 	};
 
