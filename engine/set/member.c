@@ -120,6 +120,17 @@ static bool has_room(const struct member *member, const struct set_create_call *
 	return call->content + call->content / 8 <= left;
 }
 
+/*
+ * What frees space goes on faster than the file system is looked at: sources that went are room
+ * for the next successor.
+ */
+static WAITS bool finds_room(struct member *member, const struct set_create_call *call)
+{
+	if (has_room(member, call))
+		return true;
+	return call->urgent && volume_look(member->volume) == ERR_OK && has_room(member, call);
+}
+
 static WAITS enum err create(struct member *member, struct set_create_call *call)
 {
 	const struct column_header *header = &call->header;
@@ -129,10 +140,10 @@ static WAITS enum err create(struct member *member, struct set_create_call *call
 	if (!profile_valid(header->profile) || header->column >= profile_members(header->profile) ||
 	    header->kind != (header->column < header->profile.k ? COLUMN_DATA : COLUMN_MIRROR))
 		return ERR_INVALID;
+	if (!finds_room(member, call))
+		return ERR_NOSPACE;
 	if (find(member, header->set) != NULL)
 		return ERR_EXISTS;
-	if (!has_room(member, call))
-		return ERR_NOSPACE;
 	column = member_column_create(header);
 	if (column == NULL)
 		return ERR_NOMEM;

@@ -25,6 +25,9 @@ struct volume {
 	struct space space;
 	struct env_timer look_timer;
 	struct env_io look;
+	bool looking;
+	uint64_t looks;          /* ended */
+	struct cond look_ended;
 	struct group pending; /* commits, looks and notifications under way */
 	void (*changed)(struct volume *volume, void *context);
 	void *changed_context;
@@ -111,6 +114,9 @@ static void looked(struct env_io *io)
 	}
 	if (!volume->closing && volume->state != VOLUME_FAILED && io->err != ERR_CANCELED)
 		env_timer_start(volume->env, &volume->look_timer, LOOK_INTERVAL_MS);
+	volume->looking = false;
+	volume->looks++;
+	cond_broadcast(&volume->look_ended);
 	group_leave(&volume->pending);
 }
 
@@ -118,11 +124,29 @@ static void look(struct env_timer *timer)
 {
 	struct volume *volume = timer->context;
 
+	volume->looking = true;
 	space_look_begin(&volume->space);
 	volume->look = (struct env_io){
 		.kind = ENV_IO_SPACE, .path = volume->directory, .done = looked, .context = volume};
 	group_enter(&volume->pending);
 	env_io(volume->env, &volume->look);
+}
+
+enum err volume_look(struct volume *volume)
+{
+	/* One under way may have been answered before what the caller wants to see. */
+	const uint64_t wanted = volume->looks + (volume->looking ? 2 : 1);
+	enum err err = ERR_OK;
+
+	while (err == ERR_OK && volume->looks < wanted) {
+		ASSERT(!volume->closing);
+		if (volume->state == VOLUME_FAILED)
+			return ERR_IO;
+		if (!volume->looking)
+			env_timer_start(volume->env, &volume->look_timer, 0);
+		err = cond_wait(&volume->look_ended, TASK_FOREVER);
+	}
+	return err;
 }
 
 void volume_space(const struct volume *volume, uint64_t *total, uint64_t *free_space)
@@ -616,6 +640,9 @@ enum err volume_remove_file(struct volume *volume, const char *name)
 	if (err == ERR_OK)
 		err = sync_parent(path_of(&path));
 	buf_finish(&path);
+	/* Whoever waits for room need not wait for the next look. */
+	if (err == ERR_OK && volume->state == VOLUME_FULL && !volume->looking && !volume->closing)
+		env_timer_start(volume->env, &volume->look_timer, 0);
 	return judge(volume, err);
 }
 

@@ -79,6 +79,11 @@ void volume_watch(struct volume *volume, void (*changed)(struct volume *volume, 
 struct sched *volume_sched(struct volume *volume);
 /* Bytes, from the file system, refreshed every few seconds, less what was written since. */
 void volume_space(const struct volume *volume, uint64_t *total, uint64_t *free_space);
+/*
+ * Refreshes it now: after removals, which the estimate does not count. Not during volume_close().
+ * ERR_IO: the volume has failed.
+ */
+WAITS MUST_USE enum err volume_look(struct volume *volume);
 /* Whether so much would fit above the reserve now. Asking does not make it full. */
 bool volume_has_room(const struct volume *volume, uint64_t size);
 /* Bytes kept free for urgent writes; default max(64 MiB, 2 %), at most 5 %. */
