@@ -48,7 +48,8 @@ struct drain {
 	struct mailbox *mailbox;
 	struct pending *items;
 	size_t count;
-	bool met_operations; /* of another home: ours are in the state */
+	bool met_operations;    /* of another home: ours are in the state */
+	bool without_summaries; /* there is no room for their block */
 };
 
 /* ---- collecting ---- */
@@ -368,7 +369,7 @@ static enum err put_add(struct drain *drain, const struct pending *pending, stru
 
 	if (!folder)
 		return ERR_UNAVAILABLE;
-	if (id128_is_zero(block))
+	if (id128_is_zero(block) && !drain->without_summaries)
 		operation.add.summary = pending->content.summary;
 	memcpy(operation.add.transaction_hash, pending->content.transaction_hash,
 	       sizeof(operation.add.transaction_hash));
@@ -452,6 +453,22 @@ static WAITS enum err write_adds(struct drain *drain, struct id128 block, struct
 	return err ? err : mailbox_await(drain->mailbox, change);
 }
 
+/*
+ * On full disks mail must be seen to be deleted, and what can be computed again does not take the
+ * reserve: no block, and no entry that is long instead. This process has the summaries; the next
+ * snapshot that finds room packs them.
+ */
+static void keep_summaries(const struct drain *drain)
+{
+	for (size_t i = 0; i < drain->count; i++) {
+		const struct delivery_content *content = &drain->items[i].content;
+
+		if (drain->items[i].verdict == VERDICT_ACCEPT &&
+		    summaries_put(drain->mailbox->summaries, content->blob.id, content->summary))
+			return;
+	}
+}
+
 static WAITS enum err write_batch(struct drain *drain)
 {
 	struct change *change = change_create();
@@ -460,11 +477,17 @@ static WAITS enum err write_batch(struct drain *drain)
 
 	if (!err && goes_into_block(drain))
 		err = put_block(drain, change, &block);
+	if (err == ERR_NOSPACE) {
+		drain->without_summaries = true;
+		err = ERR_OK;
+	}
 	if (!err)
 		put_drained(drain, change);
 	/* A writer whose entries all wait has said nothing yet. */
 	if (!err && change->operations.size)
 		err = write_adds(drain, block, change);
+	if (!err && drain->without_summaries)
+		keep_summaries(drain);
 	change_release(&change);
 	return err;
 }

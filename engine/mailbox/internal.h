@@ -113,6 +113,7 @@ struct mailbox {
 	/* Since the last manifest. */
 	size_t entries_since, bytes_since;
 	bool snapshot_running;
+	bool packing_refused; /* by full disks, at the last snapshot */
 
 	struct journal_watch watch;
 	struct mailbox_watch *session_watches;

@@ -496,6 +496,7 @@ static WAITS enum err pack_block(struct mailbox *mailbox, bool *more)
 	return err;
 }
 
+/* On full disks they go on waiting: the manifest frees space, the cache does not. */
 static WAITS enum err pack_summaries(struct mailbox *mailbox)
 {
 	bool more = true;
@@ -503,7 +504,8 @@ static WAITS enum err pack_summaries(struct mailbox *mailbox)
 
 	while (!err && more)
 		err = pack_block(mailbox, &more);
-	return err;
+	mailbox->packing_refused = err == ERR_NOSPACE;
+	return mailbox->packing_refused ? ERR_OK : err;
 }
 
 /* ---- what need not be written ---- */
@@ -574,8 +576,11 @@ static WAITS void snapshot_task(void *argument)
 
 static bool is_due(const struct mailbox *mailbox)
 {
-	if (mailbox->entries_since >= mailbox->home->options.snapshot_entries || mailbox->bytes_since >= SNAPSHOT_BYTES ||
-	    summaries_pending(mailbox->summaries) >= SNAPSHOT_PENDING)
+	if (mailbox->entries_since >= mailbox->home->options.snapshot_entries ||
+	    mailbox->bytes_since >= SNAPSHOT_BYTES)
+		return true;
+	/* What found no room is no reason to write a manifest after every entry. */
+	if (summaries_pending(mailbox->summaries) >= SNAPSHOT_PENDING && !mailbox->packing_refused)
 		return true;
 	return !mailbox->sessions && mailbox->entries_since >= SNAPSHOT_LEAVING;
 }

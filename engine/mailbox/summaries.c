@@ -133,7 +133,8 @@ enum err summaries_put(struct summaries *summaries, struct id128 blob, struct by
 	struct buf *copy;
 	enum err err;
 
-	if (map_get(&summaries->waiting, &blob))
+	/* Beyond the limit it is computed from the message when it is asked for. */
+	if (map_get(&summaries->waiting, &blob) || summaries->waiting_bytes > SUMMARY_PENDING_MAX)
 		return ERR_OK;
 	copy = memory_allocate(sizeof(*copy));
 	if (!copy)
@@ -169,8 +170,7 @@ enum err summaries_added(void *context, const struct operation_add *add, uint32_
 		summaries_count_block(summaries, *cache);
 		return ERR_OK;
 	}
-	/* Beyond the limit it is computed from the message when it is asked for. */
-	if (!add->summary.size || summaries->waiting_bytes > SUMMARY_PENDING_MAX)
+	if (!add->summary.size)
 		return ERR_OK;
 	return summaries_put(summaries, add->blob.id, add->summary);
 }

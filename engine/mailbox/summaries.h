@@ -9,7 +9,8 @@
  * blocks at once. Decoded blocks are kept in a small LRU. Copies of a message
  * share its summary: it is found by the blob's id.
  *
- * It is a cache: what is lost in it is computed from the message again.
+ * It is a cache: what is lost in it is computed from the message again. So full
+ * disks get no blocks: summaries wait in memory for room, and are lost with it.
  * Memory: SUMMARY_PENDING_MAX bytes not packed (a snapshot is due by then), and
  * SUMMARY_LRU_BLOCKS decoded blocks.
  */
@@ -60,7 +61,7 @@ uint32_t summaries_find_block(const struct summaries *summaries, struct id128 bl
 size_t summaries_pending(const struct summaries *summaries);
 /* The summary that waits for this blob, or {NULL, 0}. */
 struct bytes summaries_waiting(const struct summaries *summaries, struct id128 blob);
-/* Keeps a copy, as if it had come with the message. */
+/* Keeps a copy, as if it had come with the message; not beyond SUMMARY_PENDING_MAX. */
 MUST_USE enum err summaries_put(struct summaries *summaries, struct id128 blob,
 				struct bytes encoded);
 
