@@ -71,9 +71,9 @@ void post_init(struct post *post)
 	*post = (struct post){.sim = sim_simple(), .cache_ms = 60000};
 	assert_int_equal(key_library_init(), ERR_OK);
 	sim_add_disk(post->sim->nodes[0], "/index", NULL);
-	sim_add_disk(post->sim->nodes[0], "/d0", NULL);
-	sim_add_disk(post->sim->nodes[0], "/d1", NULL);
-	sim_add_disk(post->sim->nodes[0], "/d2", NULL);
+	post->disks[0] = sim_add_disk(post->sim->nodes[0], "/d0", NULL);
+	post->disks[1] = sim_add_disk(post->sim->nodes[0], "/d1", NULL);
+	post->disks[2] = sim_add_disk(post->sim->nodes[0], "/d2", NULL);
 	assert_int_equal(key_random(sim_simple_env(post->sim), &post->admin), ERR_OK);
 	assert_int_equal(key_random(sim_simple_env(post->sim), &post->node), ERR_OK);
 }

@@ -17,6 +17,7 @@
 
 struct post {
 	struct sim *sim;
+	struct sim_disk *disks[POST_VOLUMES];
 	struct engine *engine;
 	struct key *admin, *node;
 	uint64_t cache_ms;
