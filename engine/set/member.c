@@ -368,11 +368,14 @@ static WAITS enum err remove_column(struct member *member, struct member_column 
 		return ERR_OK;
 	column->removed = column->broken = true;
 	map_remove(&member->columns, &header->set);
-	/* Syncing a file without a name fails the volume, so what is under way ends first. */
+	/*
+	 * Syncing a file without a name fails the volume, so what is under way ends first. Also when
+	 * the env has stopped: then appends complete, too, and the last user takes the column along.
+	 */
 	while (column->appends > 0) {
 		err = cond_wait(&column->changed, TASK_FOREVER);
 		if (err != ERR_OK)
-			return err;
+			task_yield();
 	}
 	if (header->column < header->profile.k)
 		return remove_file(member, header, COLUMN_DATA);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "engine/set/blobs_private.h"
 #include "tests/support/blobs_fixture.h"
 
 #define FLOOR_MS 20u
@@ -150,11 +151,82 @@ static void test_a_disk_that_hangs(void **state)
 	}
 }
 
+/* ---- a process that ends while a column waits to go ---- */
+
+static struct set_simple_call removal;
+
+static void removed(struct wire_call *call)
+{
+	assert_int_equal(call->err, ERR_CANCELED);
+}
+
+/* The process may end before it is done. */
+static void put_one(void *argument)
+{
+	(void)argument;
+	(void)!blobs_fixture_put(&fixture, 5000, 0);
+}
+
+/* One record is being written, others wait behind it. */
+static const struct open_set *with_several_under_way(void)
+{
+	const struct open_set *set = fixture.blobs->open_sets;
+
+	while (set != NULL && set->in_flight < 2)
+		set = set->next;
+	return set;
+}
+
+/* The slow volume has records of a set under way, and is told to remove its column. */
+static WAITS void remove_while_appending(void *argument)
+{
+	bool *done = argument;
+	const struct open_set *set;
+
+	open_warm();
+	fixture.disks[slow]->slow_factor = FOR_EVER;
+	for (int i = 0; i < 8; i++) {
+		assert_int_equal(task_spawn(task_sched(), "put", put_one, NULL, NULL), ERR_OK);
+		assert_int_equal(task_sleep(1), ERR_OK);
+	}
+	assert_int_equal(task_sleep(10), ERR_OK);
+	set = with_several_under_way();
+	assert_non_null(set);
+	removal = (struct set_simple_call){
+		.wire = {.operation = SET_REMOVE,
+			 .volume = blobs_fixture_volume(slow),
+			 .done = removed},
+		.set = set->header.set,
+		.uuid = set->header.uuid,
+	};
+	wire_post(fixture.wire, &removal.wire);
+	*done = true;
+}
+
+static void test_a_column_that_waits_to_go(void **state)
+{
+	(void)state;
+	for (slow = 0; slow < 3; slow++) {
+		struct sim *sim = start(30 + slow);
+		bool done = false;
+
+		sim_spawn(sim->nodes[0], "remove", remove_while_appending, &done);
+		assert_int_equal(sim_run_until(sim, is_done, &done, HOUR_MS), ERR_OK);
+		assert_int_equal(sim_run_for(sim, 100), ERR_OK);
+		sim_kill(sim->nodes[0]);
+		assert_int_equal(sim_run_task(sim, close_hung, NULL), ERR_OK);
+		assert_int_equal(sim_unwind(sim->nodes[0]), ERR_OK);
+		assert_true(sim_is_unwound(sim->nodes[0]));
+		sim_finish(&sim);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_hundred_times_slower),
 		cmocka_unit_test(test_a_disk_that_hangs),
+		cmocka_unit_test(test_a_column_that_waits_to_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
