@@ -82,6 +82,8 @@ static const struct command {
 	 OPTIONS_CHECK | OPTIONS_PASSWORD, command_check},
 	{"volume replace", "DIRECTORY", "make an empty volume in the place of one that is lost", 0,
 	 command_volume_replace},
+	{"volume usage", "", "what each volume's directory occupies, by kind", 0,
+	 command_volume_usage},
 	{"scrub status", "", "how far the check of every octet on the disks is", 0,
 	 command_scrub_status},
 	{"scrub start", "", "begin a check of every octet now", 0, command_scrub_start},

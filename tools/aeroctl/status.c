@@ -216,3 +216,45 @@ enum program_exit command_reclaim(struct control *control)
 	answer_finish(&answer);
 	return status;
 }
+
+static void print_usage(const json_t *volumes)
+{
+	static const char *const kinds[] = {"data", "mirror", "parity", "journal", "other"};
+	struct output_table table = {.column_count = 7};
+	const json_t *volume;
+	size_t i;
+
+	for (size_t column = 0; column < 7; column++)
+		output_cell(&table, "%s",
+			    (const char *const[]){"VOLUME", "DATA", "MIRROR", "PARITY", "JOURNAL",
+						  "OTHER", "TOTAL"}[column]);
+	json_array_foreach(volumes, i, volume)
+	{
+		const json_t *bytes = json_object_get(volume, "bytes");
+
+		output_cell(&table, "%s", json_text(volume, "directory"));
+		for (size_t kind = 0; kind < 5; kind++)
+			output_cell(&table, "%s",
+				    bytes != NULL ? output_size(json_number(bytes, kinds[kind]))
+						  : "-");
+		output_cell(&table, "%s",
+			    bytes != NULL ? output_size(json_number(volume, "total_bytes"))
+					  : json_text(volume, "message"));
+	}
+	output_table_print(&table);
+}
+
+enum program_exit command_volume_usage(struct control *control)
+{
+	struct answer answer;
+	enum program_exit status = client_must(control, request_make("usage"), &answer);
+
+	if (status == PROGRAM_OK && control->options.json) {
+		json_object_del(answer.reply, "ok");
+		status = output_json(json_incref(answer.reply));
+	} else if (status == PROGRAM_OK) {
+		print_usage(json_object_get(answer.reply, "volumes"));
+	}
+	answer_finish(&answer);
+	return status;
+}

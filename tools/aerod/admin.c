@@ -238,6 +238,12 @@ static enum err handle_status(struct exchange *exchange)
 	return ERR_OK;
 }
 
+static enum err handle_usage(struct exchange *exchange)
+{
+	status_put_usage(exchange->server->engine, exchange->reply);
+	return ERR_OK;
+}
+
 /* What keeps it from ending its work is in the reply, and no failure of the command. */
 static enum err handle_reclaim(struct exchange *exchange)
 {
@@ -279,6 +285,7 @@ static const struct {
 	admin_handler *handle;
 } handlers[] = {
 	{"status", handle_status},
+	{"usage", handle_usage},
 	{"reclaim", handle_reclaim},
 	{"scrub-start", handle_scrub_start},
 	{"scrub-pause", handle_scrub_pause},

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "tools/aerod/status.h"
 
+#include "engine/volume/usage.h"
+
 static void put_volumes(const struct engine_status *status, json_t *reply)
 {
 	json_t *volumes = json_array();
@@ -150,6 +152,41 @@ void status_put_reclaim(const struct reclaim_status *reclaim, json_t *reply)
 		json_put_id(object, "held_up_account", reclaim->obstacle.tag);
 	}
 	json_put(reply, "reclaim", object);
+}
+
+static WAITS void put_usage(const struct engine_volume_status *volume, json_t *volumes)
+{
+	json_t *entry = json_object();
+	struct usage usage;
+	enum err err = volume->err;
+
+	if (err == ERR_OK)
+		err = volume->slow ? ERR_TIMEOUT : usage_measure(volume->directory, &usage);
+	json_put_text(entry, "directory", volume->directory);
+	json_put_id(entry, "volume", volume->volume);
+	if (err != ERR_OK) {
+		json_put_text(entry, "error", err_name(err));
+		json_put_text(entry, "message", err_text(err));
+	} else {
+		json_t *bytes = json_object();
+
+		for (unsigned i = 0; i < USAGE_KINDS; i++)
+			json_put_number(bytes, usage_kind_name(i), usage.bytes[i]);
+		json_put(entry, "bytes", bytes);
+		json_put_number(entry, "total_bytes", usage_total(&usage));
+	}
+	json_add(volumes, entry);
+}
+
+void status_put_usage(struct engine *engine, json_t *reply)
+{
+	json_t *volumes = json_array();
+	struct engine_status status;
+
+	engine_get_status(engine, &status);
+	for (size_t i = 0; i < status.volume_count; i++)
+		put_usage(&status.volumes[i], volumes);
+	json_put(reply, "volumes", volumes);
 }
 
 static void put_service(const struct admin_server *server, json_t *reply)

@@ -15,4 +15,11 @@ void status_put(const struct admin_server *server, json_t *reply);
 /* "reclaim" alone. */
 void status_put_reclaim(const struct reclaim_status *reclaim, json_t *reply);
 
+/*
+ * What each volume's directory occupies, by kind. Apart from the above, because it looks at every
+ * file: a disk that hangs must not keep anybody from the status. One that is slow
+ * is left out.
+ */
+WAITS void status_put_usage(struct engine *engine, json_t *reply);
+
 #endif
