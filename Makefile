@@ -160,9 +160,10 @@ clean: ## remove what was built
 FUZZ_SOURCES := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZERS := $(FUZZ_SOURCES:%.c=$(B)/%)
 REPLAYS := $(FUZZ_SOURCES:fuzz/fuzz_%.c=$(B)/fuzz/replay_%)
-FUZZ_SUPPORT := $(B)/tests/support/unit_env.o
+FUZZ_SUPPORT := $(B)/tests/support/unit_env.o $(B)/fuzz/disk.o
 FUZZ_BUILD := CC=clang SAN=address,undefined,fuzzer-no-link WARNINGS=
-FUZZ_PACKAGES := clang libclang-rt-14-dev
+FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
+COVERAGE_BUILD := CFLAGS="-fprofile-instr-generate -fcoverage-mapping" LDFLAGS=-fprofile-instr-generate
 MINUTES ?= 10
 
 $(REPLAYS): $(B)/fuzz/replay_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_SUPPORT) $(LINK)
@@ -170,7 +171,7 @@ $(REPLAYS): $(B)/fuzz/replay_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_SUP
 $(FUZZERS): $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(LINK)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
 
-.PHONY: deps-fuzz fuzz fuzz-plants fuzzers replays
+.PHONY: deps-fuzz fuzz fuzz-coverage fuzz-plants fuzzers replays
 fuzz-plants: deps-fuzz ## every fuzz target finds the bug of fuzz/plants (TARGET= one): says how many
 	@$(MAKE) --no-print-directory -j$$(nproc) -s $(FUZZ_BUILD) fuzzers
 	@fuzz/plant.sh build/address-undefined-fuzzer-no-link $(TARGET)
@@ -179,6 +180,9 @@ deps-fuzz: ## install what fuzzing needs (Debian)
 fuzz: deps-fuzz ## MINUTES=: libFuzzer over all targets in turn, or TARGET=
 	@$(MAKE) --no-print-directory -j$$(nproc) -s $(FUZZ_BUILD) fuzzers
 	@fuzz/run.sh build/address-undefined-fuzzer-no-link $(MINUTES) $(TARGET)
+fuzz-coverage: deps-fuzz ## lines and regions of its sources that each corpus runs through (TARGET= one)
+	@$(COVERAGE_BUILD) $(MAKE) --no-print-directory -j$$(nproc) -s CC=clang SUFFIX=-coverage WARNINGS= replays
+	@fuzz/coverage.sh build/release-coverage $(TARGET)
 fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 

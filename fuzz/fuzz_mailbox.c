@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The mailbox's formats, as they are once decrypted. The first byte chooses: an entry's operations;
- * two entries applied in both orders; the root of a snapshot; a list page; a message page.
+ * two entries applied in both orders; the root of a snapshot; a list page; a message page; a cache
+ * block; the keyring in front of a root. What many states make of each other is fuzz_merge.c's.
  */
+#include "engine/base/memory.h"
+#include "engine/mailbox/internal.h"
 #include "engine/mailbox/operation.h"
 #include "engine/mailbox/pages.h"
 #include "fuzz/fuzz.h"
@@ -46,6 +49,12 @@ static void check_operations(struct bytes plain)
 	if (err == ERR_OK) {
 		head.clock = reader.clock;
 		head.context = reader.has_context ? &reader.context : NULL;
+		head.node = reader.node;
+		head.mended = reader.mended;
+		head.ended = reader.ended;
+		head.ended_count = reader.ended_count;
+		head.continues = reader.continues;
+		head.continued = reader.continued;
 		memcpy(head.previous, reader.previous, sizeof(head.previous));
 		operation_head_encode(&head, &again);
 	}
@@ -121,10 +130,59 @@ static void check_message_page(struct bytes plain)
 	store_finish(&store);
 }
 
+/* Every summary that the index names lies within the block, behind its blob's id. */
+static void check_cache_block(struct bytes plain)
+{
+	struct map offsets;
+	const void *blob;
+	size_t position = 0;
+	uintptr_t offset;
+
+	map_init(&offsets, sizeof(struct id128));
+	if (summaries_block_decode(plain, &offsets) == ERR_OK) {
+		while ((offset = (uintptr_t)map_next(&offsets, &position, &blob)) != 0) {
+			struct cursor cursor = cursor_make(bytes_slice(plain, offset - 1, SIZE_MAX));
+
+			(void)cursor_block(&cursor);
+			ASSERT(cursor.err == ERR_OK);
+			ASSERT(memcmp(plain.data + offset - 1 - sizeof(struct id128), blob,
+				      sizeof(struct id128)) == 0);
+		}
+	}
+	map_finish(&offsets);
+}
+
+/* Keys that are there already are not taken twice; all others are kept, in their order. */
+static void check_keyring(struct bytes plain)
+{
+	struct mailbox *mailbox = memory_allocate(sizeof(*mailbox));
+	struct cursor cursor = cursor_make(plain);
+	uint8_t zeros[KEY_SIZE] = {0};
+
+	ASSERT(mailbox != NULL && key_library_init() == ERR_OK);
+	ASSERT(key_import(zeros, &mailbox->keys.directory) == ERR_OK);
+	if (keyring_decode(mailbox, &cursor) == ERR_OK) {
+		ASSERT(mailbox->old_count * 2 * KEY_SIZE < cursor.offset);
+		for (size_t i = 1; i <= mailbox->old_count; i++)
+			for (size_t j = 0; j < i; j++)
+				ASSERT(!key_equal(mailbox_directory_key(mailbox, i),
+						  mailbox_directory_key(mailbox, j)));
+	}
+	for (size_t i = 0; i < mailbox->old_count; i++) {
+		envelope_opener_destroy(&mailbox->old[i].opener);
+		key_release(&mailbox->old[i].directory);
+		key_release(&mailbox->old[i].delivery);
+	}
+	key_release(&mailbox->keys.directory);
+	memory_free(mailbox->old);
+	memory_free(mailbox);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const checks[])(struct bytes) = {check_operations, check_apply, check_root,
-						       check_list_page, check_message_page};
+						       check_list_page, check_message_page,
+						       check_cache_block, check_keyring};
 
 	if (size != 0)
 		checks[data[0] % (sizeof(checks) / sizeof(checks[0]))](

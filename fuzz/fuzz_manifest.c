@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The rest of the journal's formats. The first byte chooses: manifest, page, a replica's state, marks,
- * or two vectors that are merged.
+ * two vectors that are merged, or a closing.
  */
+#include "engine/journal/closings.h"
 #include "engine/journal/manifest.h"
 #include "engine/journal/protocol.h"
 #include "engine/journal/state.h"
@@ -22,15 +23,32 @@ static void check_manifest(struct bytes encoded)
 	manifest_finish(&manifest);
 }
 
+static enum err count_blob(void *context, const struct blob_ref *blob)
+{
+	size_t *count = context;
+
+	ASSERT(blob != NULL);
+	++*count;
+	return ERR_OK;
+}
+
 static void check_page(struct bytes encoded)
 {
-	struct id128 id;
+	struct id128 id, other;
 	struct bytes payload;
+	size_t count = 0;
 
-	if (manifest_page_decode(encoded, &id, &payload) != ERR_OK)
+	if (manifest_page_decode(encoded, &id, &payload) != ERR_OK) {
+		ASSERT(manifest_page_blobs(encoded, ID128_ZERO, count_blob, &count) != ERR_OK);
 		return;
+	}
 	ASSERT(payload.size < encoded.size);
 	ASSERT(memcmp(encoded.data + 8, id.octets, 16) == 0);
+	ASSERT(manifest_page_blobs(encoded, id, count_blob, &count) == ERR_OK);
+	ASSERT(count <= encoded.size / sizeof(struct id128));
+	other = id;
+	other.octets[0]++;
+	ASSERT(manifest_page_blobs(encoded, other, count_blob, &count) == ERR_CORRUPT);
 }
 
 static void check_state(struct bytes encoded)
@@ -98,10 +116,28 @@ static void check_vectors(struct bytes encoded)
 	vector_finish(&b);
 }
 
+static enum err put_incarnation(void *context, struct id128 incarnation)
+{
+	buf_put_id(context, incarnation);
+	return ERR_OK;
+}
+
+static void check_closing(struct bytes encoded)
+{
+	struct buf found = {0};
+
+	if (closing_decode(encoded, put_incarnation, &found) == ERR_OK)
+		fuzz_assert_equal(bytes_of_buf(&found),
+				  bytes_slice(encoded, encoded.size - found.size, SIZE_MAX));
+	else
+		ASSERT(found.size == 0);
+	buf_finish(&found);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const checks[])(struct bytes) = {check_manifest, check_page, check_state,
-						       check_marks, check_vectors};
+	static void (*const checks[])(struct bytes) = {check_manifest, check_page,	check_state,
+						       check_marks,    check_vectors, check_closing};
 
 	if (size != 0)
 		checks[data[0] % (sizeof(checks) / sizeof(checks[0]))](

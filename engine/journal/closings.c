@@ -7,30 +7,41 @@
 #define CLOSING_VERSION 1u
 #define READ_BATCH 256u
 
-static enum err learn(struct journal *journal, struct id128 incarnation)
+enum err closing_decode(struct bytes payload,
+			enum err (*each)(void *context, struct id128 incarnation), void *context)
 {
+	struct cursor cursor = cursor_make(payload);
+	uint64_t count;
+	enum err err = ERR_OK;
+
+	if (cursor_u8(&cursor) != CLOSING_VERSION)
+		return ERR_NEWER;
+	cursor_zeros(&cursor, 7);
+	(void)cursor_id(&cursor);
+	count = cursor_varint(&cursor);
+	if (cursor.err != ERR_OK || cursor_left(&cursor) / sizeof(struct id128) != count ||
+	    cursor_left(&cursor) % sizeof(struct id128) != 0)
+		return ERR_CORRUPT;
+	while (err == ERR_OK && count-- > 0)
+		err = each(context, cursor_id(&cursor));
+	return err;
+}
+
+static enum err learn(void *context, struct id128 incarnation)
+{
+	struct journal *journal = context;
+
 	return map_put(&journal->closed, &incarnation, journal);
 }
 
 /* One bad entry closes nothing, which is the careful side. */
 static enum err take_entry(void *context, const struct entry *entry)
 {
-	struct journal *journal = context;
-	struct cursor cursor = cursor_make(entry->payload);
-	uint64_t count;
 	enum err err = ERR_OK;
 
-	if (entry->kind != ENTRY_TABLE || cursor_u8(&cursor) != CLOSING_VERSION)
-		return ERR_OK;
-	cursor_zeros(&cursor, 7);
-	(void)cursor_id(&cursor);
-	count = cursor_varint(&cursor);
-	if (cursor.err != ERR_OK || cursor_left(&cursor) / sizeof(struct id128) != count ||
-	    cursor_left(&cursor) % sizeof(struct id128) != 0)
-		return ERR_OK;
-	while (err == ERR_OK && count-- > 0)
-		err = learn(journal, cursor_id(&cursor));
-	return err;
+	if (entry->kind == ENTRY_TABLE)
+		err = closing_decode(entry->payload, learn, context);
+	return err == ERR_NOMEM ? err : ERR_OK;
 }
 
 enum err journal_read_closings(struct journal *journal)

@@ -21,6 +21,10 @@
 
 #define CLOSINGS_MAX 4096u /* in one entry */
 
+/* Visits the incarnations that an entry's payload names. ERR_CORRUPT, ERR_NEWER: before any. */
+MUST_USE enum err closing_decode(struct bytes payload,
+				 enum err (*each)(void *context, struct id128 incarnation),
+				 void *context);
 /* Reads what is new in the table. */
 WAITS MUST_USE enum err journal_read_closings(struct journal *journal);
 /* Durable, and refused here, when it returns ERR_OK. `signing` may be NULL. */

@@ -277,9 +277,9 @@ static WAITS enum err read_source(void *context, uint64_t offset, uint64_t size,
 	return err == ERR_NOTFOUND ? ERR_CORRUPT : err;
 }
 
-static enum err index_block(struct decoded *decoded)
+enum err summaries_block_decode(struct bytes plain, struct map *offsets)
 {
-	struct cursor cursor = cursor_make(bytes_of_buf(&decoded->plain));
+	struct cursor cursor = cursor_make(plain);
 	uint64_t count;
 	enum err err = ERR_OK;
 
@@ -292,7 +292,7 @@ static enum err index_block(struct decoded *decoded)
 
 		cursor_block(&cursor);
 		if (!cursor.err)
-			err = map_put(&decoded->offsets, &blob, (void *)(uintptr_t)(offset + 1));
+			err = map_put(offsets, &blob, (void *)(uintptr_t)(offset + 1));
 	}
 	return err ? err : cursor_end(&cursor);
 }
@@ -348,7 +348,7 @@ static WAITS enum err decode_block(struct summaries *summaries, uint32_t number,
 	forget_decoded(*out);
 	(*out)->plain = plain;
 	map_init(&(*out)->offsets, sizeof(struct id128));
-	err = index_block(*out);
+	err = summaries_block_decode(bytes_of_buf(&(*out)->plain), &(*out)->offsets);
 	if (err)
 		forget_decoded(*out);
 	else

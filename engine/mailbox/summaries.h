@@ -17,6 +17,7 @@
 #ifndef AEROSTORE_ENGINE_MAILBOX_SUMMARIES_H
 #define AEROSTORE_ENGINE_MAILBOX_SUMMARIES_H
 
+#include "engine/base/map.h"
 #include "engine/blob.h"
 #include "engine/mailbox/collection.h"
 
@@ -73,6 +74,11 @@ struct summary_item {
 
 /* A block's plaintext (docs/format.md "Cache block"). */
 void summaries_block_encode(const struct summary_item *items, size_t count, struct buf *out);
+/*
+ * Where each blob's summary is, a cursor_block(): its offset in `plain` and 1 as the map's value.
+ * ERR_CORRUPT, ERR_NEWER, ERR_NOMEM; `offsets` may have some then.
+ */
+MUST_USE enum err summaries_block_decode(struct bytes plain, struct map *offsets);
 /* Writes a block, durable on return, under a fresh key wrapped by `directory`. */
 WAITS MUST_USE enum err summaries_write_block(struct summaries *summaries,
 					      const struct key *directory,
