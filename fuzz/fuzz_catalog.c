@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a replica keeps in the node-local index (engine/journal/catalog.h). The first byte chooses: the
- * checkpoint; or a stream, u16 size of its state, then chunks of locations, each u8 incarnation, u8
- * chunk, u8 size.
+ * What a replica keeps in the node-local index (engine/journal/catalog.h). The first byte chooses:
+ * the checkpoint; or a stream, u16 size of its state, then chunks of locations, each u8
+ * incarnation, u8 chunk, u8 size.
  *
  * What was read says the same when it is written and read again.
  */
@@ -143,8 +143,8 @@ static void check_again(const struct stream *stream)
 			struct buf one = {0};
 
 			stream_encode_chunk(&stream->incarnations[i], chunk, &one);
-			ASSERT(one.size == 0 || stream_decode_chunk(other, i, chunk,
-								    bytes_of_buf(&one)) == ERR_OK);
+			ASSERT(one.size == 0 ||
+			       stream_decode_chunk(other, i, chunk, bytes_of_buf(&one)) == ERR_OK);
 			buf_finish(&one);
 		}
 	encode(stream, &all);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * column_check() over a whole column file on a disk in memory. Input: what it is (enum shape);
- * k and m; how much of it is in use, in 255ths (0: no limit); a page that cannot be read; u16 octets
- * that are missing at the end; the script of its records (fuzz/records.h), or parity; what is xored.
+ * k and m; how much of it is in use, in 255ths (0: no limit); a page that cannot be read; u16
+ * octets that are missing at the end; the script of its records (fuzz/records.h), or parity; what
+ * is xored.
  *
- * It hands out nothing but what lies there intact, counts what it reports, places it within what the
- * file is or must be; finds no fault in a file that has none, and one in a sealed file that differs
- * in any octet.
+ * It hands out nothing but what lies there intact, counts what it reports, places it within what
+ * the file is or must be; finds no fault in a file that has none, and one in a sealed file that
+ * differs in any octet.
  */
 #include "engine/base/memory.h"
 #include "engine/io.h"
@@ -111,8 +112,9 @@ static void make_certificate(struct run *run)
 		struct hash128 hash = {0};
 
 		for (uint64_t at = 0; at < size; at += COLUMN_PARITY_BLOCK)
-			hash = column_parity_hash(hash, bytes_slice(bytes_of_buf(&run->records.body),
-								    (size_t)at, COLUMN_PARITY_BLOCK));
+			hash = column_parity_hash(hash,
+						  bytes_slice(bytes_of_buf(&run->records.body),
+							      (size_t)at, COLUMN_PARITY_BLOCK));
 		certificate->file_hash[column] = hash;
 	}
 	certificate->seal = set_seal_id(SET, run->header.uuid, &certificate->descriptor);

@@ -81,8 +81,8 @@ static WAITS void scan(struct run *run, struct log *log)
 	run->highest_corrupt = UINT64_MAX;
 	run->tail = UINT64_MAX;
 	run->said = (struct hash128){0};
-	run->err = log_scan(log, run->from, run->hint, (run->flags & WITH_PAYLOADS) != 0, visit, run,
-			    &run->known);
+	run->err = log_scan(log, run->from, run->hint, (run->flags & WITH_PAYLOADS) != 0, visit,
+			    run, &run->known);
 	if (run->err != ERR_OK)
 		return;
 	ASSERT(log_end(log) == (run->ended ? run->tail : run->at));

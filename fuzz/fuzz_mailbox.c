@@ -20,9 +20,8 @@ struct store {
 
 static void store_init(struct store *store)
 {
-	struct account_listener listener = {.added = summaries_added,
-					    .removed = summaries_removed,
-					    .block = summaries_block};
+	struct account_listener listener = {
+		.added = summaries_added, .removed = summaries_removed, .block = summaries_block};
 
 	unit_env_init(&env, 1);
 	ASSERT(summaries_create(&env.env, NULL, ID128_ZERO, &store->summaries) == ERR_OK);
@@ -81,6 +80,28 @@ static void apply(struct bytes first, struct id128 first_writer, struct bytes se
 	store_finish(&store);
 }
 
+/*
+ * Whether nothing in it builds on what another entry made. A writer that names a folder or a UID
+ * has a context with it; of one that lies, what its entry does depends on what is there already.
+ */
+static bool stands_alone(struct bytes plain)
+{
+	struct operation_reader reader;
+	struct operation operation;
+	bool more = true, alone = true;
+	enum err err = operation_reader_begin(plain, &reader);
+
+	while (err == ERR_OK && more && alone) {
+		err = operation_reader_next(&reader, &operation, &more);
+		if (err == ERR_OK && more)
+			alone = operation.kind == OPERATION_FOLDER ||
+				operation.kind == OPERATION_SUBSCRIBE ||
+				operation.kind == OPERATION_DRAINED;
+	}
+	operation_reader_finish(&reader);
+	return alone;
+}
+
 static void check_apply(struct bytes input)
 {
 	static const struct id128 one = {{1}}, other = {{2}};
@@ -91,7 +112,8 @@ static void check_apply(struct bytes input)
 	apply(first, one, second, other, &forwards);
 	apply(second, other, first, one, &backwards);
 	/* Writers are numbered as they come, so the bytes may differ; what there is may not. */
-	ASSERT(forwards.size == backwards.size);
+	if (stands_alone(first) && stands_alone(second))
+		ASSERT(forwards.size == backwards.size);
 	buf_finish(&forwards);
 	buf_finish(&backwards);
 }
@@ -141,7 +163,8 @@ static void check_cache_block(struct bytes plain)
 	map_init(&offsets, sizeof(struct id128));
 	if (summaries_block_decode(plain, &offsets) == ERR_OK) {
 		while ((offset = (uintptr_t)map_next(&offsets, &position, &blob)) != 0) {
-			struct cursor cursor = cursor_make(bytes_slice(plain, offset - 1, SIZE_MAX));
+			struct cursor cursor =
+				cursor_make(bytes_slice(plain, offset - 1, SIZE_MAX));
 
 			(void)cursor_block(&cursor);
 			ASSERT(cursor.err == ERR_OK);
@@ -180,9 +203,9 @@ static void check_keyring(struct bytes plain)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const checks[])(struct bytes) = {check_operations, check_apply, check_root,
-						       check_list_page, check_message_page,
-						       check_cache_block, check_keyring};
+	static void (*const checks[])(struct bytes) = {
+		check_operations,   check_apply,       check_root,   check_list_page,
+		check_message_page, check_cache_block, check_keyring};
 
 	if (size != 0)
 		checks[data[0] % (sizeof(checks) / sizeof(checks[0]))](

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The rest of the journal's formats. The first byte chooses: manifest, page, a replica's state, marks,
- * two vectors that are merged, or a closing.
+ * The rest of the journal's formats. The first byte chooses: manifest, page, a replica's state,
+ * marks, two vectors that are merged, or a closing.
  */
 #include "engine/journal/closings.h"
 #include "engine/journal/manifest.h"
@@ -136,8 +136,8 @@ static void check_closing(struct bytes encoded)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const checks[])(struct bytes) = {check_manifest, check_page,	check_state,
-						       check_marks,    check_vectors, check_closing};
+	static void (*const checks[])(struct bytes) = {
+		check_manifest, check_page, check_state, check_marks, check_vectors, check_closing};
 
 	if (size != 0)
 		checks[data[0] % (sizeof(checks) / sizeof(checks[0]))](

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Two states of one account become one (engine/mailbox/merge.h), and what re-stamping asks of it
- * (restamp.h). The first byte chooses: states made of entries, of which one is known to both sides; or
- * two roots of snapshots, as hostile as they come. Then u16 sizes, and the parts.
+ * (restamp.h). The first byte chooses: states made of entries, of which one is known to both sides;
+ * or two roots of snapshots, as hostile as they come. Then u16 sizes, and the parts.
  *
- * Entries: both ways of merging give as much. Both: merging again changes nothing, and what is asked can
- * be written as operations. (That all entries in one state give the same holds for writers that keep to
- * the rules; tests/engine/mailbox has those.)
+ * Entries: both ways of merging give as much. Both: merging again changes nothing, and what is
+ * asked can be written as operations. (That all entries in one state give the same holds for
+ * writers that keep to the rules; tests/engine/mailbox has those.)
  */
 #include "engine/mailbox/merge.h"
 #include "engine/mailbox/pages.h"
@@ -164,6 +164,8 @@ static void check_entries(const struct input *input, struct summaries *summaries
 		size_t size = size_of(&a.state, summaries);
 
 		ASSERT(size_of(&b_into.state, summaries) == size);
+		ASSERT(a.state.clock >= b.state.clock && a.state.clock >= a_from.state.clock);
+		ASSERT(vector_covers(&a.state.applied, &b.state.applied));
 		check_merged(&a, &b, summaries);
 	}
 	account_state_finish(&a.state);
@@ -195,9 +197,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input;
 
 	for (size_t i = 0; i < PARTS; i++)
-		input.parts[i] = cursor_take(&cursor, sizes[i] < cursor_left(&cursor)
-							      ? sizes[i]
-							      : cursor_left(&cursor));
+		input.parts[i] = cursor_take(
+			&cursor, sizes[i] < cursor_left(&cursor) ? sizes[i] : cursor_left(&cursor));
 	unit_env_init(&env, 1);
 	ASSERT(summaries_create(&env.env, NULL, ID128_ZERO, &summaries) == ERR_OK);
 	if (roots)

@@ -18,18 +18,18 @@
 #define RECORDS_MAX 64u
 
 enum records_op {
-	RECORDS_GOOD,       /* type, payload size, durable, then the payload */
-	RECORDS_UNCHAINED,  /* the same, with a running hash that nothing led to */
-	RECORDS_ELSEWHERE,  /* the same, by its header of another place */
-	RECORDS_MIRRORED,   /* column, payload size, then the payload: a mirror's record */
-	RECORDS_ZEROS,      /* how many times 64 */
-	RECORDS_RAW,        /* size, then octets; filled up with zeros to 64 */
+	RECORDS_GOOD,	   /* type, payload size, durable, then the payload */
+	RECORDS_UNCHAINED, /* the same, with a running hash that nothing led to */
+	RECORDS_ELSEWHERE, /* the same, by its header of another place */
+	RECORDS_MIRRORED,  /* column, payload size, then the payload: a mirror's record */
+	RECORDS_ZEROS,	   /* how many times 64 */
+	RECORDS_RAW,	   /* size, then octets; filled up with zeros to 64 */
 	RECORDS_OP_COUNT
 };
 
 struct records {
 	uint64_t set;
-	uint8_t column; /* RECORD_NO_COLUMN: a mirror, a segment */
+	uint8_t column;	 /* RECORD_NO_COLUMN: a mirror, a segment */
 	struct buf body; /* what follows the file's header */
 	struct hash128 running;
 	uint64_t inner_end[PROFILE_MEMBER_MAX]; /* of the columns in a mirror */
@@ -37,7 +37,7 @@ struct records {
 	struct column_entry entries[RECORDS_MAX]; /* of the blobs' pieces */
 	size_t entry_count, count;
 	uint64_t offsets[RECORDS_MAX]; /* of all records, intact or not */
-	bool clean; /* nothing but RECORDS_GOOD and RECORDS_MIRRORED so far */
+	bool clean;		       /* nothing but RECORDS_GOOD and RECORDS_MIRRORED so far */
 };
 
 static inline void records_put(struct records *records, struct record *record, struct bytes payload,
@@ -55,7 +55,8 @@ static inline void records_put(struct records *records, struct record *record, s
 	buf_put_zeros(&records->body, (size_t)size - RECORD_HEADER_SIZE - payload.size);
 }
 
-static inline void records_note(struct records *records, const struct record *record, uint8_t column)
+static inline void records_note(struct records *records, const struct record *record,
+				uint8_t column)
 {
 	records->entries[records->entry_count++] =
 		(struct column_entry){.id = record->id,
@@ -68,8 +69,7 @@ static inline void records_note(struct records *records, const struct record *re
 
 /* The durable mark is a share of what is there, in 255ths; over it a lie. */
 static inline struct record records_next(struct records *records, struct cursor *script,
-					 uint8_t type, uint8_t *payload,
-					 size_t *payload_size)
+					 uint8_t type, uint8_t *payload, size_t *payload_size)
 {
 	struct record record = {.type = (uint8_t)(1 + type % RECORD_MARK),
 				.set = records->set,
@@ -120,7 +120,8 @@ static inline void records_plain(struct records *records, struct cursor *script,
 
 static inline void records_mirrored(struct records *records, struct cursor *script)
 {
-	uint8_t column = cursor_u8(script) % PROFILE_MEMBER_MAX, payload[256], header[RECORD_HEADER_SIZE];
+	uint8_t column = cursor_u8(script) % PROFILE_MEMBER_MAX, payload[256],
+		header[RECORD_HEADER_SIZE];
 	size_t size = cursor_u8(script);
 	struct record outer = {.type = RECORD_MIRROR,
 			       .set = records->set,
