@@ -118,6 +118,8 @@ static enum err perform(struct disk *disk, struct env_io *io)
 	case ENV_IO_SPACE:
 		io->space_total = io->space_free = SPACE;
 		return ERR_OK;
+	case ENV_IO_FORGET:
+		return ERR_OK;
 	case ENV_IO_ALLOCATE:
 	case ENV_IO_TRUNCATE:
 	case ENV_IO_SYNC_DIRECTORY:
