@@ -73,9 +73,8 @@ static WAITS enum err measure_folder(const char *directory, const char *folder, 
 		buf_clear(&name);
 		buf_put_string(&name, folder);
 		buf_put(&name, entry, strlen(entry) + 1);
-		err = name.err != ERR_OK
-			      ? name.err
-			      : measure_file(directory, (const char *)name.data, &stat);
+		err = name.err != ERR_OK ? name.err
+					 : measure_file(directory, (const char *)name.data, &stat);
 		if (err == ERR_OK)
 			out->bytes[kind_of((const char *)name.data)] += stat.allocated;
 		if (err == ERR_OK && stat.is_directory && folder[0] == '\0') {

@@ -27,7 +27,8 @@ struct usage {
 	uint64_t bytes[USAGE_KINDS];
 };
 
-/* Of the files in the directory and in its folders. ERR_NOTFOUND, ERR_IO, ERR_NOMEM, ERR_CANCELED. */
+/* Of the files in the directory and in its folders. ERR_NOTFOUND, ERR_IO, ERR_NOMEM, ERR_CANCELED.
+ */
 WAITS MUST_USE enum err usage_measure(const char *directory, struct usage *out);
 uint64_t usage_total(const struct usage *usage);
 /* "data", "mirror", "parity", "journal", "other". */
