@@ -288,6 +288,18 @@ struct profile layout_profile(const struct layout *layout)
 	return profile_of(&domains);
 }
 
+struct profile layout_profile_like(const struct layout *layout, struct profile wanted)
+{
+	const struct domains domains = count_domains(layout, false);
+	const size_t count = domains.nodes > 1 ? domains.nodes : domains.volumes;
+
+	if (wanted.m == 0 || count <= wanted.m)
+		return (struct profile){0, 0};
+	if (count - wanted.m < wanted.k)
+		wanted.k = (uint8_t)(count - wanted.m);
+	return wanted;
+}
+
 bool layout_is_full(const struct layout *layout)
 {
 	const struct domains domains = count_domains(layout, true);

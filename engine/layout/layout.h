@@ -58,6 +58,11 @@ struct profile {
 
 /* What the live failure domains allow (docs/decisions.md "Profiles"); {0, 0}: fewer than two live volumes. */
 struct profile layout_profile(const struct layout *layout);
+/*
+ * One that survives as many losses as `wanted`, and is as wide as the live failure domains allow, at
+ * most as wide as that. {0, 0}: there are not enough of them.
+ */
+struct profile layout_profile_like(const struct layout *layout, struct profile wanted);
 /* Whether there would be a profile if no volume were full: what is missing is space, not volumes. */
 bool layout_is_full(const struct layout *layout);
 /* How many copies of a journal entry must be synced: min(R, m + 1), never below two. */

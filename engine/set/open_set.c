@@ -335,7 +335,7 @@ enum err open_set_usable_layout(const struct blobs *blobs, bool without_suspects
 	return err;
 }
 
-struct profile open_set_profile(const struct blobs *blobs, const struct layout *usable)
+static struct profile profile_in(const struct blobs *blobs, const struct layout *usable)
 {
 	size_t taking = 0;
 
@@ -344,6 +344,18 @@ struct profile open_set_profile(const struct blobs *blobs, const struct layout *
 	if (blobs->options.profile.k != 0 && profile_members(blobs->options.profile) <= taking)
 		return blobs->options.profile;
 	return layout_profile(usable);
+}
+
+/* A slow volume lives: to do without it may cost a set its width, never what it survives. */
+struct profile open_set_profile(const struct blobs *blobs, const struct layout *usable)
+{
+	struct profile profile = profile_in(blobs, usable), best = {0, 0};
+	struct layout live;
+
+	if (open_set_usable_layout(blobs, false, &live) == ERR_OK)
+		best = profile_in(blobs, &live);
+	layout_finish(&live);
+	return profile.m < best.m ? layout_profile_like(usable, best) : profile;
 }
 
 /* Those that are only full, and may be used up to the last byte. */
