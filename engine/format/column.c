@@ -302,6 +302,11 @@ enum err column_vote_decode(struct bytes in, struct column_vote *out)
 
 /* ---- trailer ---- */
 
+uint64_t column_trailer_offset(const struct column_trailer *trailer)
+{
+	return trailer->index_offset + (uint64_t)trailer->index_pages * COLUMN_INDEX_PAGE;
+}
+
 void column_trailer_encode(const struct column_trailer *trailer, uint8_t out[COLUMN_TRAILER_SIZE])
 {
 	const struct set_certificate *certificate = &trailer->certificate;

@@ -188,6 +188,8 @@ uint64_t set_descriptor_longest(const struct set_descriptor *descriptor);
 void column_vote_encode(const struct column_vote *vote, struct buf *out);
 MUST_USE enum err column_vote_decode(struct bytes in, struct column_vote *out);
 
+/* In the file: behind the index. */
+uint64_t column_trailer_offset(const struct column_trailer *trailer);
 void column_trailer_encode(const struct column_trailer *trailer, uint8_t out[COLUMN_TRAILER_SIZE]);
 /* Checks also that the seal id is the descriptor's. ERR_CORRUPT, ERR_NEWER. */
 MUST_USE enum err column_trailer_decode(const uint8_t in[COLUMN_TRAILER_SIZE],

@@ -209,17 +209,24 @@ void member_take_trailer(struct member_column *column, const struct column_trail
 	column->machine.has_mirror = false;
 }
 
-/* A process that was killed leaves a trailer that can be read here and yet is not on the disk. */
-static WAITS enum err remove_mirror(struct member *member, const struct column_header *header)
+/*
+ * A process that was killed, or whose sync failed, leaves a trailer that can be read here and yet
+ * is not on the disk. After a failed sync only writing it again brings it there.
+ */
+static WAITS enum err remove_mirror(struct member *member, const struct member_column *column)
 {
+	const struct column_header *header = &column->header;
+	uint8_t bytes[COLUMN_TRAILER_SIZE];
 	char name[COLUMN_NAME_SIZE];
 	struct env_file *parity = NULL;
 	enum err err;
 
+	column_trailer_encode(&column->trailer, bytes);
 	column_name(header->set, header->column, COLUMN_PARITY, name);
 	err = volume_open_file(member->volume, name, &parity);
 	if (err == ERR_OK)
-		err = io_commit(NULL, 0, &parity, 1, NULL);
+		err = io_write_sync(parity, column_trailer_offset(&column->trailer),
+				    bytes_make(bytes, sizeof(bytes)));
 	io_close(&parity);
 	if (err == ERR_IO)
 		volume_fail(member->volume, err);
@@ -234,7 +241,7 @@ static WAITS enum err merge_parity(struct member *member, struct member_column *
 				   enum column_kind kind, bool sealed)
 {
 	if (sealed || (kind == COLUMN_MIRROR && member_column_sealed(column)))
-		return remove_mirror(member, &column->header);
+		return remove_mirror(member, column);
 	return ERR_OK;
 }
 

@@ -136,13 +136,11 @@ static WAITS enum err write_trailer(struct member *member, struct env_file *file
 				    const struct column_trailer *trailer)
 {
 	struct shared *bytes = shared_create(COLUMN_TRAILER_SIZE);
-	uint64_t offset =
-		trailer->index_offset + (uint64_t)trailer->index_pages * COLUMN_INDEX_PAGE;
 
 	if (bytes == NULL)
 		return ERR_NOMEM;
 	column_trailer_encode(trailer, bytes->data);
-	return write_wait(member->volume, file, offset, bytes);
+	return write_wait(member->volume, file, column_trailer_offset(trailer), bytes);
 }
 
 /* Index, synced, then the trailer that vouches for it. Takes the reference. */

@@ -15,7 +15,8 @@
  *        every append after it fail, the log accepts no more, and its owner goes
  *        on in another file. log_end() then stays where the first one failed.
  * INV 2  log_durable() is never beyond what a sync has covered; records that
- *        log_scan() has reported are synced when it returns.
+ *        log_scan() has reported are synced when it returns, also those that
+ *        an earlier process wrote and whose sync failed: they are written again.
  *
  * Scanning (design: "a torn tail is not corruption, and corruption is not a
  * torn tail"): every record says up to where the file was known durable when it

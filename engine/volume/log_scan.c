@@ -25,6 +25,7 @@ struct scan {
 	bool payloads;
 	enum err (*visit)(void *context, const struct log_visit *visit);
 	void *context;
+	uint64_t from;
 	uint64_t offset; /* everything before it has been visited */
 	uint64_t mark;	 /* durable up to there, by the hint and all headers seen */
 	uint64_t seen_mark;
@@ -336,11 +337,52 @@ static WAITS enum err run(struct scan *scan)
 	return err;
 }
 
-/* What was read may be in memory only: nobody is told that it is safe before it is synced. */
+static WAITS enum err write_again(struct log *log, uint64_t offset, uint8_t *data, size_t size)
+{
+	size_t read_size = 0;
+	enum err err = io_read(log->file, LOG_HEADER_SIZE + offset, data, size, &read_size);
+	const struct bytes bytes = bytes_make(data, read_size);
+	const struct env_write write = {.file = log->file,
+					.offset = LOG_HEADER_SIZE + offset,
+					.parts = &bytes,
+					.part_count = 1};
+
+	/* What cannot be read, or is not there, is no part of a record that was reported. */
+	if (err == ERR_IO || (err == ERR_OK && read_size == 0))
+		return ERR_OK;
+	return err != ERR_OK ? err : io_commit(&write, 1, NULL, 0, NULL);
+}
+
+/*
+ * What was read may be in memory only, and a sync alone does not change that: after one that failed
+ * the system takes its pages for clean, in every later process. So what no mark vouches for is
+ * written once more before it is synced.
+ */
+static WAITS enum err make_durable(const struct scan *scan)
+{
+	struct log *log = scan->log;
+	uint64_t at = scan->seen_mark > scan->from ? scan->seen_mark : scan->from;
+	uint8_t *block = NULL;
+	enum err err = ERR_OK;
+
+	if (at < scan->offset && !PLANTED(failed_sync_forgotten)) {
+		block = memory_allocate(READ_BLOCK_SIZE);
+		err = block != NULL ? ERR_OK : ERR_NOMEM;
+	}
+	for (; block != NULL && err == ERR_OK && at < scan->offset; at += READ_BLOCK_SIZE) {
+		uint64_t left = scan->offset - at;
+
+		err = write_again(log, at, block,
+				  left < READ_BLOCK_SIZE ? (size_t)left : READ_BLOCK_SIZE);
+	}
+	memory_free(block);
+	return err == ERR_OK ? io_commit(NULL, 0, &log->file, 1, NULL) : err;
+}
+
 static WAITS enum err settle(struct scan *scan)
 {
 	struct log *log = scan->log;
-	enum err err = io_commit(NULL, 0, &log->file, 1, NULL);
+	enum err err = make_durable(scan);
 
 	if (err != ERR_OK)
 		return log_judge_write(log, err);
@@ -366,6 +408,7 @@ enum err log_scan(struct log *log, uint64_t from, uint64_t durable_hint, bool pa
 		.payloads = payloads,
 		.visit = visit,
 		.context = context,
+		.from = from,
 		.offset = from,
 		.mark = durable_hint - durable_hint % RECORD_ALIGN,
 		.running_known = from == 0,

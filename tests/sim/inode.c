@@ -63,6 +63,12 @@ static void page_drop_cached(struct sim_page *page)
 {
 	sim_free(page->cached);
 	page->cached = NULL;
+	page->stale = false;
+}
+
+static bool page_is_dirty(const struct sim_page *page)
+{
+	return page->cached != NULL && !page->stale;
 }
 
 static void page_clear(struct sim_inode *inode, struct sim_page *page)
@@ -142,6 +148,7 @@ static uint8_t *page_make_dirty(struct sim_inode *inode, struct sim_page *page)
 {
 	bool before = page_occupies(page);
 
+	page->stale = false;
 	if (page->cached != NULL)
 		return page->cached;
 	if (!before && inode->charged && !sim_disk_has_room(inode->disk, 1))
@@ -302,7 +309,7 @@ void sim_inode_sync(struct sim_inode *inode)
 	for (size_t i = 0; i < inode->page_count; i++) {
 		struct sim_page *page = &inode->pages[i];
 
-		if (page->cached != NULL)
+		if (page_is_dirty(page))
 			page_flush(inode, page);
 		page->reserved_durable = page->reserved;
 	}
@@ -315,10 +322,10 @@ void sim_inode_write_back(struct sim_inode *inode, struct sim_random *random)
 	size_t dirty = 0, chosen;
 
 	for (size_t i = 0; i < inode->page_count; i++)
-		dirty += inode->pages[i].cached != NULL;
+		dirty += page_is_dirty(&inode->pages[i]);
 	chosen = (size_t)sim_random_below(random, dirty);
 	for (size_t i = 0; i < inode->page_count; i++) {
-		if (inode->pages[i].cached != NULL && chosen-- == 0) {
+		if (page_is_dirty(&inode->pages[i]) && chosen-- == 0) {
 			page_flush(inode, &inode->pages[i]);
 			return;
 		}
@@ -353,6 +360,8 @@ static void page_crash(struct sim_inode *inode, struct sim_page *page,
 							: sim_random_below(random, 3);
 	bool before = page_occupies(page);
 
+	if (page->stale)
+		fate = 1;
 	if (fate == 0) {
 		page_flush(inode, page);
 	} else if (fate == 1) {
@@ -416,7 +425,7 @@ static size_t dirty_pages(const struct sim_inode *inode)
 	size_t count = 0;
 
 	for (size_t i = 0; i < inode->page_count; i++)
-		count += inode->pages[i].cached != NULL;
+		count += page_is_dirty(&inode->pages[i]);
 	return count;
 }
 
@@ -430,7 +439,7 @@ void sim_inode_lose_writes(struct sim_inode *inode, struct sim_random *random)
 		struct sim_page *page = &inode->pages[i];
 		bool before = page_occupies(page);
 
-		if (page->cached == NULL)
+		if (!page_is_dirty(page))
 			continue;
 		if (seen >= first && seen < end)
 			page_drop_cached(page);
@@ -445,7 +454,7 @@ static struct sim_page *nth_page(struct sim_inode *inode, bool dirty, size_t n)
 	for (size_t i = 0; i < inode->page_count; i++) {
 		struct sim_page *page = &inode->pages[i];
 
-		if ((dirty ? page->cached : page->durable) != NULL && n-- == 0)
+		if ((dirty ? page_is_dirty(page) : page->durable != NULL) && n-- == 0)
 			return page;
 	}
 	return NULL;
@@ -472,9 +481,25 @@ void sim_inode_misdirect_write(struct sim_inode *inode, struct sim_inode *target
 
 void sim_inode_fail_sync(struct sim_inode *inode, struct sim_random *random)
 {
+	bool shown = sim_random_below(random, 2) != 0;
+
 	for (size_t i = 0; i < inode->page_count; i++) {
-		if (inode->pages[i].cached != NULL)
-			page_crash(inode, &inode->pages[i], SIM_CRASH_RANDOM, random);
+		struct sim_page *page = &inode->pages[i];
+		uint8_t *written;
+
+		if (!page_is_dirty(page))
+			continue;
+		written = sim_copy(page->cached, SIM_PAGE_SIZE);
+		page_crash(inode, page, SIM_CRASH_RANDOM, random);
+		if (shown) {
+			bool before = page_occupies(page);
+
+			page->cached = written;
+			page->stale = true;
+			settle(inode, page, before);
+		} else {
+			sim_free(written);
+		}
 	}
 }
 

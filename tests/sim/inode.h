@@ -4,7 +4,8 @@
  * only in the page cache above it.
  *
  * Each 4 KiB page has durable bytes, and cached bytes while it is dirty. Reads
- * see the cache first. A sync makes pages and size durable; a crash decides for
+ * see the cache first. After a failed sync a page may be stale: it still reads
+ * as it was written, and is clean, so no later sync writes it. A sync makes pages and size durable; a crash decides for
  * each dirty page alone whether it is kept, dropped, or torn at a sector of
  * 512 B, and for the size likewise. Blocks are accounted a page at a time,
  * against the capacity of the disk.
@@ -28,6 +29,7 @@
 struct sim_page {
 	uint8_t *durable; /* NULL: zeros */
 	uint8_t *cached;  /* NULL: clean */
+	bool stale;	  /* cached, and yet clean */
 	bool reserved, reserved_durable;
 	bool unreadable; /* reads fail until the page is written to the disk again */
 };
@@ -96,7 +98,10 @@ void sim_inode_lose_writes(struct sim_inode *inode, struct sim_random *random);
 /* One dirty page reaches the disk in the place of a page of `target`. */
 void sim_inode_misdirect_write(struct sim_inode *inode, struct sim_inode *target,
 			       struct sim_random *random);
-/* Each dirty page turns clean with what a crash would have left of it; the size stays. */
+/*
+ * Each dirty page turns clean; the disk has what a crash would have left of it. Some file systems
+ * read that back at once, others go on to show what was written. The size stays.
+ */
 void sim_inode_fail_sync(struct sim_inode *inode, struct sim_random *random);
 /* The durable pages that a range touches are unreadable until they are written again. */
 void sim_inode_make_unreadable(struct sim_inode *inode, uint64_t offset, uint64_t size);

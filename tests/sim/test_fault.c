@@ -144,6 +144,9 @@ static void fail_reads(void *argument)
 	assert_true(world->v->damaged);
 }
 
+/* Worlds in which what was written is still shown, and in which it is not. */
+static unsigned lost_pages[2];
+
 static void fail_sync(void *argument)
 {
 	struct world *world = argument;
@@ -155,7 +158,7 @@ static void fail_sync(void *argument)
 	/* The second sync has nothing to write: its success means nothing. */
 	assert_int_equal(io_commit(NULL, 0, &world->file, 1, NULL), ERR_OK);
 	assert_int_equal(other_pages(world->file, 'n'), lost);
-	assert_in_range(lost, 1, PAGES);
+	lost_pages[lost != 0]++;
 }
 
 static void run_out_of_space(void *argument)
@@ -264,6 +267,7 @@ static void test_each_fault(void **state)
 		for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 			in_world(seed, tests[i]);
 	}
+	assert_true(lost_pages[0] > 0 && lost_pages[1] > 0);
 }
 
 /* ---- crash by chance ---- */

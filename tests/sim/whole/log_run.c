@@ -21,6 +21,7 @@ struct kept {
 	uint64_t offset;
 	uint32_t life, size;
 	bool acknowledged, found;
+	bool reported; /* by a scan, once: it is synced then, whoever wrote it */
 };
 
 struct run {
@@ -155,9 +156,10 @@ static void find_missing(struct run *run)
 	for (size_t i = 0; i < run->count && !run->sim->failed; i++) {
 		const struct kept *kept = &run->kept[i];
 
-		if (kept->life == run->life && kept->acknowledged && !kept->found &&
-		    kept != run->victim)
-			report_broken(run->report, run->sim, "acknowledged",
+		if (kept->life == run->life && !kept->found && kept != run->victim &&
+		    (kept->acknowledged || kept->reported))
+			report_broken(run->report, run->sim,
+				      kept->acknowledged ? "acknowledged" : "reported",
 				      "record %zu at %llu is gone", i,
 				      (unsigned long long)kept->offset);
 	}
@@ -180,6 +182,8 @@ static WAITS void read_log(struct run *run)
 		err = log_truncate(run->log, log_end(run->log));
 	buf_finish(&header);
 	log_close(&run->log);
+	for (size_t i = 0; err == ERR_OK && i < run->count; i++)
+		run->kept[i].reported |= run->kept[i].found;
 	if (err == ERR_OK || err == ERR_NOTFOUND || err == ERR_TORN)
 		find_missing(run);
 	else if (err != ERR_CANCELED)
@@ -229,8 +233,12 @@ static enum err one_life(struct run *run)
 {
 	enum err err = sim_run_task(run->sim, live, run);
 
-	if (sim_is_running(run->node) && err == ERR_OK)
-		sim_crash(run->node, SIM_CRASH_RANDOM);
+	if (sim_is_running(run->node) && err == ERR_OK) {
+		if (sim_random_below(&run->random, 2) != 0)
+			sim_kill(run->node);
+		else
+			sim_crash(run->node, SIM_CRASH_RANDOM);
+	}
 	if (err == ERR_OK)
 		err = sim_unwind(run->node);
 	if (err == ERR_OK)

@@ -26,6 +26,7 @@ static const struct hunt hunts[] = {
 	{PLANT_torn_tail_as_corruption, "log", log_run, 20},
 	{PLANT_corruption_as_torn_tail, "log", log_run, 20},
 	{PLANT_fsync_retried, "log", log_run, 20},
+	{PLANT_failed_sync_forgotten, "log", log_run, 60},
 	{PLANT_directory_entry_unsynced, "log", log_run, 20},
 	{PLANT_mirror_dropped_before_votes, "store", store_run, 20},
 	{PLANT_parity_over_stale_bytes, "store", store_run, 60},
