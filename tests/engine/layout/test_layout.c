@@ -71,6 +71,28 @@ static void test_profiles(void **state)
 	assert_profile(grid(2, 9, 1), 4, 2, 3);
 }
 
+/* What gives way is the width. */
+static void test_profile_like(void **state)
+{
+	struct layout layout = grid(1, 1, 5);
+	struct profile profile;
+
+	(void)state;
+	for (unsigned live = 5; live > 0; live--) {
+		profile = layout_profile_like(&layout, (struct profile){2, 2});
+		assert_int_equal(profile.k, live >= 4 ? 2 : live == 3 ? 1 : 0);
+		assert_int_equal(profile.m, live >= 3 ? 2 : 0);
+		layout.volumes[live - 1].failed = true;
+	}
+	layout_finish(&layout);
+	/* Where there are several nodes, two columns in one are lost with it. */
+	layout = grid(1, 3, 4);
+	profile = layout_profile_like(&layout, (struct profile){4, 2});
+	assert_int_equal(profile.k, 1);
+	assert_int_equal(profile.m, 2);
+	layout_finish(&layout);
+}
+
 static void test_failed_and_full_volumes(void **state)
 {
 	struct layout layout = grid(1, 1, 3);
@@ -231,6 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_profiles),
+		cmocka_unit_test(test_profile_like),
 		cmocka_unit_test(test_failed_and_full_volumes),
 		cmocka_unit_test(test_put_and_find),
 		cmocka_unit_test(test_spread),
