@@ -614,9 +614,11 @@ static WAITS void read_all(struct run *run)
 		bool complete = false;
 		enum err err = ERR_OK;
 
-		for (unsigned tries = 0; !complete && tries < TRIES; tries++) {
+		/* A replica that finds damage only now does not count until the others mended it. */
+		for (unsigned tries = 0; (!complete || err == ERR_UNAVAILABLE) && tries < TRIES;
+		     tries++) {
 			err = read_stream(run, &run->streams[i], &complete);
-			if (!complete && task_sleep(1000) != ERR_OK)
+			if ((!complete || err == ERR_UNAVAILABLE) && task_sleep(1000) != ERR_OK)
 				break;
 		}
 		if (err != ERR_OK || !complete)
