@@ -231,15 +231,27 @@ enum err blobs_open(const struct blobs_options *options, struct blobs **out)
 	return ERR_OK;
 }
 
-/* They end by themselves: their volumes answer, if only that they have failed, or they hang. */
+static struct open_set *set_in_flight(const struct blobs *blobs)
+{
+	struct open_set *set = blobs->open_sets;
+
+	while (set != NULL && set->in_flight == 0)
+		set = set->next;
+	return set;
+}
+
+/*
+ * They end by themselves: their volumes answer, if only that they have failed, or they hang. A set
+ * that was given up goes with its last answer, so after each wait one looks anew.
+ */
 static WAITS void wait_for_appends(struct blobs *blobs)
 {
 	uint64_t end_ms = env_now_ms(blobs->env) + ask_patience_ms(blobs);
+	struct open_set *set;
 
-	for (struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
-		while (set->in_flight > 0 && env_now_ms(blobs->env) < end_ms &&
-		       cond_wait(&set->changed, end_ms) != ERR_TIMEOUT)
-			task_yield();
+	while ((set = set_in_flight(blobs)) != NULL && env_now_ms(blobs->env) < end_ms &&
+	       cond_wait(&set->changed, end_ms) != ERR_TIMEOUT)
+		task_yield();
 }
 
 void blobs_close(struct blobs **blobs)
