@@ -140,7 +140,7 @@ check: deps-check ## install what tests need, run all tests (under 20 minutes on
 	@AEROSTORE_NULL_BUILD=$(B)-null tests/run.sh $(B) $(TESTS) $(sort \
 		$(wildcard tests/clients/test_*.sh tests/tools/test_*.sh tests/fuzz/test_*.sh tests/confidentiality/test_*.sh))
 
-unit: tests ## the unit tests alone, in this variant
+unit: tests $(B)/aerofsck ## the unit tests alone, in this variant
 	@tests/run.sh $(B) $(TESTS)
 
 # ---- upkeep ----
