@@ -63,7 +63,7 @@ says "error=NEWER" "newer version"
 rm -r "$store/vol2"
 check "a volume that is missing is no obstacle" start_aerod
 expect 0 "status says so" ctl status
-says "1 of 3 volumes do not serve" "failed"
+says "1 of 3 volumes do not serve" "missing"
 expect 0 "mail comes and is read" ctl check --address anna@example.org --password-file "$scratch/password"
 check "and it ends well" end_aerod TERM
 mv "$scratch/vol2" "$store/vol2"
