@@ -246,30 +246,9 @@ static enum err take_manifest(struct segment_scan *scan, const struct record *re
 static enum err join(struct map *streams, struct ledger *ledger, const struct record *record,
 		     uint64_t segment, struct stream_manifest *manifest)
 {
-	const struct location location = {.segment = segment,
-					  .hash = record->payload_hash.low,
-					  .offset = (uint32_t)record->offset,
-					  .payload_size = record->payload_size};
 	struct stream *stream = fsck_stream(streams, record->tag, ledger);
 
-	if (stream == NULL)
-		return ERR_NOMEM;
-	switch (record->type) {
-	case RECORD_ENTRY:
-		return stream_put_entry(stream, record->incarnation, record->number, &location);
-	case RECORD_PAGE:
-		return stream_put_page(stream, &(struct stream_page){.id = record->id,
-								     .epoch = record->number,
-								     .location = location});
-	case RECORD_MANIFEST:
-		manifest->location = location;
-		return stream_put_manifest(stream, manifest);
-	case RECORD_PROMISE:
-		stream_put_promise(stream, record->number, record->incarnation, &location);
-		return ERR_OK;
-	default:
-		return ERR_OK;
-	}
+	return stream != NULL ? stream_put_record(stream, record, segment, manifest) : ERR_NOMEM;
 }
 
 static enum err report_conflict(struct segment_scan *scan, const struct record *record)

@@ -167,18 +167,9 @@ enum err replica_parse_manifest(struct bytes encoded, struct stream_manifest *ou
 	return ERR_OK;
 }
 
-static struct location location_of(const struct record *record, uint64_t segment)
-{
-	return (struct location){.segment = segment,
-				 .hash = record->payload_hash.low,
-				 .offset = (uint32_t)record->offset,
-				 .payload_size = record->payload_size};
-}
-
 enum err replica_apply(struct replica *replica, const struct record *record, uint64_t segment,
 		       struct stream_manifest *manifest)
 {
-	const struct location location = location_of(record, segment);
 	struct stream *stream;
 	enum err err;
 
@@ -188,22 +179,7 @@ enum err replica_apply(struct replica *replica, const struct record *record, uin
 	if (err != ERR_OK)
 		return err;
 	replica->catalog.changes++;
-	switch (record->type) {
-	case RECORD_ENTRY:
-		return stream_put_entry(stream, record->incarnation, record->number, &location);
-	case RECORD_PAGE:
-		return stream_put_page(stream, &(struct stream_page){.id = record->id,
-								     .epoch = record->number,
-								     .location = location});
-	case RECORD_MANIFEST:
-		manifest->location = location;
-		return stream_put_manifest(stream, manifest);
-	case RECORD_PROMISE:
-		stream_put_promise(stream, record->number, record->incarnation, &location);
-		return ERR_OK;
-	default:
-		return ERR_OK;
-	}
+	return stream_put_record(stream, record, segment, manifest);
 }
 
 static bool call_has(const struct journal_append_call *call, const struct record *record)

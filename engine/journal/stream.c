@@ -485,6 +485,32 @@ void stream_put_promise(struct stream *stream, uint64_t epoch, struct id128 home
 	mark_dirty(stream, NULL, 0);
 }
 
+enum err stream_put_record(struct stream *stream, const struct record *record, uint64_t segment,
+			   struct stream_manifest *manifest)
+{
+	const struct location location = {.segment = segment,
+					  .hash = record->payload_hash.low,
+					  .offset = (uint32_t)record->offset,
+					  .payload_size = record->payload_size};
+
+	switch (record->type) {
+	case RECORD_ENTRY:
+		return stream_put_entry(stream, record->incarnation, record->number, &location);
+	case RECORD_PAGE:
+		return stream_put_page(stream, &(struct stream_page){.id = record->id,
+								     .epoch = record->number,
+								     .location = location});
+	case RECORD_MANIFEST:
+		manifest->location = location;
+		return stream_put_manifest(stream, manifest);
+	case RECORD_PROMISE:
+		stream_put_promise(stream, record->number, record->incarnation, &location);
+		return ERR_OK;
+	default:
+		return ERR_OK;
+	}
+}
+
 void stream_lose(struct stream *stream, const struct location *location)
 {
 	for (size_t i = 0; i < stream->incarnation_count; i++) {

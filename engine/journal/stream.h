@@ -24,6 +24,7 @@
 #define AEROSTORE_ENGINE_JOURNAL_STREAM_H
 
 #include "engine/base/hash.h"
+#include "engine/format/record.h"
 #include "engine/journal/journal.h"
 
 /* A record: segment 0 means none. `hash`: the low half of its payload's. */
@@ -116,6 +117,12 @@ MUST_USE enum err stream_put_page(struct stream *stream, const struct stream_pag
 /* Keeps the highest (epoch, home). */
 void stream_put_promise(struct stream *stream, uint64_t epoch, struct id128 home,
 			const struct location *location);
+/*
+ * Whatever the record is, as it lies in that segment. `manifest`: what a RECORD_MANIFEST says,
+ * taken over as by stream_put_manifest(). Types that no stream keeps change nothing.
+ */
+MUST_USE enum err stream_put_record(struct stream *stream, const struct record *record,
+				    uint64_t segment, struct stream_manifest *manifest);
 
 /* The bytes at the location were found damaged: whatever lies there is not held any more. */
 void stream_lose(struct stream *stream, const struct location *location);

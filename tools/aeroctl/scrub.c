@@ -17,15 +17,16 @@ static void print_time(const char *what, uint64_t seconds)
 	printf("%s: %s\n", what, text);
 }
 
-static void print_faults(const json_t *faults)
+static void print_faults(json_t *faults)
 {
-	const char *kind;
-	json_t *count;
+	void *at = json_object_iter(faults);
 
-	if (json_object_size(faults) == 0)
+	if (at == NULL)
 		printf("No faults were found, ever.\n");
-	json_object_foreach((json_t *)(uintptr_t)faults, kind, count)
-		printf("%s: %llu\n", kind, (unsigned long long)json_integer_value(count));
+	for (; at != NULL; at = json_object_iter_next(faults, at)) {
+		printf("%s: %llu\n", json_object_iter_key(at),
+		       (unsigned long long)json_integer_value(json_object_iter_value(at)));
+	}
 }
 
 enum program_exit command_scrub_status(struct control *control)
