@@ -12,7 +12,8 @@
  *   evacuate.c   copies a set that cannot be sealed
  *   inheritance.c what the successors of a set hold
  *   recovery.c   which sets have to be finished, and when
- *   repair.c     makes missing columns of sealed sets anew (engine/set/repair.h)
+ *   repair.c     makes missing columns of sealed sets anew (engine/set/repair.h);
+ *                repair_survey.c finds them, repair_column.c has one made
  *   successor.c  a born-sealed set being filled
  *   compact.c    takes over what lives of sealed sets
  *   scrub.c      reads every column, again and again (engine/set/scrub.h)
@@ -294,6 +295,8 @@ WAITS MUST_USE enum err reader_fetch(struct blobs *blobs, uint64_t set, struct i
 				     uint32_t piece, struct shared **out);
 /* Some volume of the layout does not serve now. */
 bool blobs_someone_is_away(const struct blobs *blobs);
+/* In the layout, and not failed. */
+bool blobs_volume_is_live(const struct blobs *blobs, struct id128 volume);
 /* Not away: none of the layout's volumes is, and this is none of them. */
 bool blobs_volume_is_gone(const struct blobs *blobs, struct id128 volume);
 

@@ -6,7 +6,7 @@
 
 /* ---- what has to be finished ---- */
 
-static bool is_live(const struct blobs *blobs, struct id128 volume)
+bool blobs_volume_is_live(const struct blobs *blobs, struct id128 volume)
 {
 	const struct layout_volume *found = layout_find(blobs->options.layout, volume);
 
@@ -34,7 +34,7 @@ static bool has_unfinished_member(const struct blobs *blobs, const struct direct
 		struct directory_placement placement;
 
 		directory_get_placement(record, i, &placement);
-		if (is_live(blobs, placement.volume) &&
+		if (blobs_volume_is_live(blobs, placement.volume) &&
 		    ((placement.seal.low | placement.seal.high) == 0 ||
 		     record->successors.count != 0))
 			return true;
@@ -48,7 +48,7 @@ bool recovery_is_away(const struct blobs *blobs, const struct directory_record *
 		struct directory_placement placement;
 
 		directory_get_placement(record, i, &placement);
-		if (is_live(blobs, placement.volume))
+		if (blobs_volume_is_live(blobs, placement.volume))
 			return false;
 	}
 	return true;
