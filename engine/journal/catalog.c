@@ -6,7 +6,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 
-#define CATALOG_VERSION 1u
+#define CATALOG_VERSION 2u
 #define KEY_STREAM_SIZE 18u
 #define KEY_CHUNK_SIZE 29u
 

@@ -182,6 +182,14 @@ enum err replica_apply(struct replica *replica, const struct record *record, uin
 	return stream_put_record(stream, record, segment, manifest);
 }
 
+void replica_set_applied(struct replica *replica, const struct record *record, uint64_t segment)
+{
+	replica->applied = (struct journal_position){
+		segment, record->offset + record_size(record->payload_size)};
+	replica->applied_start = record->offset;
+	replica->applied_running = record->running;
+}
+
 static bool call_has(const struct journal_append_call *call, const struct record *record)
 {
 	return record->type == RECORD_ENTRY &&
@@ -288,8 +296,7 @@ static void op_done(struct log_append *append, enum err err)
 
 	if (err == ERR_OK) {
 		err = replica_apply(replica, &append->record, op->segment->number, &op->manifest);
-		replica->applied = (struct journal_position){op->segment->number,
-							     append->record.offset + append->size};
+		replica_set_applied(replica, &append->record, op->segment->number);
 		/* It is on the disk, but not in the catalog: only a new start can join it. */
 		if (err != ERR_OK && err != ERR_CONFLICT)
 			give_up(replica, err);
@@ -298,7 +305,9 @@ static void op_done(struct log_append *append, enum err err)
 		take_failure(replica, op, err);
 	}
 	finish_op(replica, op, err);
-	if (replica->catalog.changes >= REPLICA_CHECKPOINT_CHANGES)
+	/* A manifest lets entries go: there may be something to clean up. */
+	if (replica->catalog.changes >= REPLICA_CHECKPOINT_CHANGES ||
+	    append->record.type == RECORD_MANIFEST)
 		cond_signal(&replica->work);
 	op->segment->readers--;
 	if (op->group != NULL)

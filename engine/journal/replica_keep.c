@@ -3,7 +3,9 @@
  * The keeper: the task of a replica that does what appends must not wait for.
  *
  *   spare segment missing      -> make one, let waiting calls go on
+ *   blocks nearly used up      -> reserve more of them
  *   enough changes, or time    -> checkpoint
+ *   the active one wastes half -> go on in the spare
  *   a segment wastes half      -> write what is live forward, checkpoint durably, remove it
  *
  * One segment is reclaimed at a time, so the space beyond what is live is that
@@ -25,6 +27,8 @@ enum err replica_checkpoint(struct replica *replica, bool durable)
 
 	buf_put_u64(&owner_part, replica->applied.segment);
 	buf_put_u64(&owner_part, replica->applied.offset);
+	buf_put_u64(&owner_part, replica->applied_start);
+	buf_put_hash128(&owner_part, replica->applied_running);
 	segments_encode(&replica->segments, &owner_part);
 	marks_encode(&replica->marks, &owner_part);
 	err = owner_part.err;
@@ -158,7 +162,9 @@ static bool wants_checkpoint(const struct replica *replica)
 static bool has_work(const struct replica *replica)
 {
 	return replica->failed == ERR_OK &&
-	       (segments_wants_spare(&replica->segments) || wants_checkpoint(replica) ||
+	       (segments_wants_spare(&replica->segments) ||
+		segments_wants_reserve(&replica->segments) ||
+		segments_wants_to_leave(&replica->segments) || wants_checkpoint(replica) ||
 		wasteful(replica) != NULL);
 }
 
@@ -174,6 +180,9 @@ static WAITS enum err keep_once(struct replica *replica)
 				err_name(err));
 		replica_pump(replica);
 	}
+	if (err == ERR_OK)
+		err = segments_reserve(&replica->segments);
+	segments_leave_early(&replica->segments);
 	/* After a rotation durably: what a power loss makes us scan is one segment. */
 	if (err == ERR_OK && wants_checkpoint(replica))
 		err = replica_checkpoint(replica,
@@ -186,10 +195,16 @@ static WAITS enum err keep_once(struct replica *replica)
 void replica_keep(void *argument)
 {
 	struct replica *replica = argument;
+	uint64_t due_ms = env_now_ms(replica->env) + REPLICA_CHECKPOINT_MS;
 
 	while (!replica->stopping && !task_canceled()) {
-		uint64_t pause_ms = REPLICA_CHECKPOINT_MS;
+		uint64_t now_ms = env_now_ms(replica->env), until_ms = due_ms;
 
+		/* Whatever wakes it in between does not put this off. */
+		if (now_ms >= due_ms) {
+			replica->checkpoint_due = true;
+			until_ms = due_ms = now_ms + REPLICA_CHECKPOINT_MS;
+		}
 		if (has_work(replica)) {
 			if (keep_once(replica) == ERR_OK && has_work(replica)) {
 				task_yield();
@@ -197,11 +212,11 @@ void replica_keep(void *argument)
 			}
 			/* What failed now may work when there is space again. */
 			if (has_work(replica))
-				pause_ms = REPLICA_RETRY_MS;
+				until_ms = now_ms + REPLICA_RETRY_MS;
 		}
-		if (!replica->stopping &&
-		    cond_wait(&replica->work, env_now_ms(replica->env) + pause_ms) == ERR_TIMEOUT)
-			replica->checkpoint_due = true;
+		/* A time-out is no news: the loop looks at the clock. */
+		if (!replica->stopping && cond_wait(&replica->work, until_ms) == ERR_CANCELED)
+			break;
 	}
 	/* Nobody makes segments any more: calls that wait for one must not wait for ever. */
 	replica->stopping = true;

@@ -53,6 +53,12 @@ struct replica {
 	bool marks_raised,
 		marked; /* not written yet; a record of them goes with this turn's batch */
 	struct journal_position applied;   /* all before it is in the catalog */
+	/*
+	 * Of the record that ends there: where it begins, and its running hash, which pins all
+	 * that lies before it in the segment.
+	 */
+	uint64_t applied_start;
+	struct hash128 applied_running;
 	struct journal_position recovered; /* where the records ended when it was opened */
 	struct wire_call *first, *last;	   /* wait for a segment */
 	struct group ops, tasks;
@@ -71,6 +77,8 @@ struct replica {
  * caller's to finish. */
 MUST_USE enum err replica_apply(struct replica *replica, const struct record *record,
 				uint64_t segment, struct stream_manifest *manifest);
+/* The record is in the catalog, and all before it. */
+void replica_set_applied(struct replica *replica, const struct record *record, uint64_t segment);
 /* The vector and pages of an encoded manifest. */
 MUST_USE enum err replica_parse_manifest(struct bytes encoded, struct stream_manifest *out);
 MUST_USE enum err replica_checkpoint(struct replica *replica, bool durable);

@@ -110,8 +110,7 @@ static WAITS enum err open_segment(struct segments *segments, uint64_t number)
 	char name[NAME_SIZE];
 	const struct log_options options = {.name = name,
 					    .set = number,
-					    .column = RECORD_NO_COLUMN,
-					    .allocate_size = segments->size};
+					    .column = RECORD_NO_COLUMN};
 	struct buf header = {0};
 	struct log *log = NULL;
 	struct segment *segment;
@@ -192,6 +191,14 @@ void segments_close(struct segments *segments)
 	segments->active = segments->spare = NULL;
 }
 
+/* How far blocks should reach when they reach to `reserved`. */
+static uint64_t next_step(const struct segments *segments, uint64_t reserved)
+{
+	uint64_t left = segments->size - reserved;
+
+	return reserved + (left < SEGMENTS_STEP ? left : SEGMENTS_STEP);
+}
+
 enum err segments_prepare(struct segments *segments)
 {
 	uint8_t bytes[SEGMENT_HEADER_SIZE];
@@ -205,7 +212,7 @@ enum err segments_prepare(struct segments *segments)
 	const struct log_options options = {.name = name,
 					    .set = header.number,
 					    .column = RECORD_NO_COLUMN,
-					    .allocate_size = segments->size};
+					    .allocate_size = next_step(segments, 0)};
 	struct log *log = NULL;
 	struct segment *segment;
 	enum err err;
@@ -225,6 +232,7 @@ enum err segments_prepare(struct segments *segments)
 		return err;
 	}
 	segment->log = log;
+	segment->reserved = options.allocate_size;
 	segments->spare = segment;
 	return ERR_OK;
 }
@@ -246,6 +254,91 @@ bool segments_wants_spare(const struct segments *segments)
 	       (segments->active == NULL || segments->active->end >= segments->size / 4 * 3);
 }
 
+static uint64_t waste_of(const struct segment *segment)
+{
+	uint64_t live = segment->live > 0 ? (uint64_t)segment->live : 0;
+
+	return segment->end > live ? segment->end - live : 0;
+}
+
+bool segments_wants_to_leave(const struct segments *segments)
+{
+	const struct segment *active = segments->active;
+
+	return active != NULL && segments->spare != NULL &&
+	       active->end >= segments->size / SEGMENTS_EARLY && waste_of(active) * 2 >= active->end;
+}
+
+void segments_leave_early(struct segments *segments)
+{
+	if (!segments_wants_to_leave(segments))
+		return;
+	segments->active = segments->spare;
+	segments->spare = NULL;
+}
+
+/* ---- blocks ---- */
+
+static bool wants_blocks(const struct segments *segments)
+{
+	const struct segment *active = segments->active;
+
+	return active != NULL && active->reserved != 0 && active->reserved < segments->size &&
+	       active->end + SEGMENTS_STEP / 2 > active->reserved;
+}
+
+/* One that takes no more records, and all that it took are on the disk. */
+static struct segment *find_overlong(const struct segments *segments)
+{
+	for (size_t i = 0; i < segments->count; i++) {
+		struct segment *segment = segments->items[i];
+
+		if (segment != segments->active && segment != segments->spare &&
+		    segment->log != NULL && segment->reserved != 0 && segment->readers == 0 &&
+		    log_durable(segment->log) == segment->end)
+			return segment;
+	}
+	return NULL;
+}
+
+bool segments_wants_reserve(const struct segments *segments)
+{
+	return wants_blocks(segments) || find_overlong(segments) != NULL;
+}
+
+/* Only to be fast: what fails here for want of space the appends will report. */
+static WAITS enum err reserve_more(struct segments *segments)
+{
+	struct segment *segment = segments->active;
+	uint64_t from = segment->reserved, to = next_step(segments, from);
+	enum err err = ERR_NOSPACE;
+
+	segment->reserved = to;
+	/* A reader, so that the file is there until the wait is over. */
+	segment->readers++;
+	if (volume_has_room(segments->volume, to - from))
+		err = io_allocate(log_file(segment->log), LOG_HEADER_SIZE + from, to - from);
+	segment->readers--;
+	return err == ERR_NOSPACE ? ERR_OK : err;
+}
+
+enum err segments_reserve(struct segments *segments)
+{
+	struct segment *overlong;
+	enum err err = ERR_OK;
+
+	if (wants_blocks(segments))
+		err = reserve_more(segments);
+	overlong = find_overlong(segments);
+	if (err != ERR_OK || overlong == NULL)
+		return err;
+	overlong->reserved = 0;
+	overlong->readers++;
+	err = io_truncate(log_file(overlong->log), LOG_HEADER_SIZE + overlong->end);
+	overlong->readers--;
+	return err;
+}
+
 enum err segments_remove(struct segments *segments, struct segment *segment)
 {
 	char name[NAME_SIZE];
@@ -265,13 +358,6 @@ static bool is_reclaimable(const struct segments *segments, const struct segment
 {
 	return segment != segments->active && segment != segments->spare && segment->readers == 0 &&
 	       segment->log != NULL && (with_damaged || !segment->damaged);
-}
-
-static uint64_t waste_of(const struct segment *segment)
-{
-	uint64_t live = segment->live > 0 ? (uint64_t)segment->live : 0;
-
-	return segment->end > live ? segment->end - live : 0;
 }
 
 struct segment *segments_wasteful(const struct segments *segments, bool with_damaged)

@@ -5,6 +5,12 @@
  * Records are appended to the last one, the active segment. A spare is made
  * ahead of need, because a file must be durable before records go into it and
  * appends must not wait for that. Numbers only grow and are not used again.
+ *
+ * What a store occupies beyond what is live is bounded whatever its size: blocks
+ * are reserved a step ahead of the records, not for a whole segment, and the
+ * active segment is left early when it wastes more than half of itself, so that
+ * it can be written forward like any other. Hence none of them is large and
+ * nearly dead when a process stops, and the next start has nothing to clean up.
  */
 #ifndef AEROSTORE_ENGINE_JOURNAL_SEGMENTS_H
 #define AEROSTORE_ENGINE_JOURNAL_SEGMENTS_H
@@ -14,12 +20,17 @@
 
 /* More than these, and small ones are merged. */
 #define SEGMENTS_MANY 16u
+/* Blocks are reserved in such steps. */
+#define SEGMENTS_STEP (2u * 1024 * 1024)
+/* The active segment is left early only when it is as long as this part of a full one. */
+#define SEGMENTS_EARLY 16u
 
 struct segment {
 	uint64_t number;
 	struct log *log;
 	uint64_t end;	/* bytes of records, those under way included */
 	int64_t live;	/* bytes of records that are still held */
+	uint64_t reserved; /* bytes that have blocks; 0: not known, or given back */
 	size_t readers; /* its file stays while there are any */
 	bool damaged;	/* a scan found damage, or an unfinished end */
 };
@@ -46,6 +57,12 @@ WAITS MUST_USE enum err segments_prepare(struct segments *segments);
 bool segments_ready(struct segments *segments);
 /* Whether a spare should be prepared now. */
 bool segments_wants_spare(const struct segments *segments);
+/* Leaves the active segment when it wastes too much and a spare is there. */
+void segments_leave_early(struct segments *segments);
+bool segments_wants_to_leave(const struct segments *segments);
+/* Reserves blocks ahead of the active one's end, gives back those behind the end of others. */
+WAITS MUST_USE enum err segments_reserve(struct segments *segments);
+bool segments_wants_reserve(const struct segments *segments);
 /* Nobody reads it, nothing in it is live. */
 WAITS MUST_USE enum err segments_remove(struct segments *segments, struct segment *segment);
 /*
