@@ -192,6 +192,16 @@ static WAITS enum err keep_once(struct replica *replica)
 	return segment != NULL ? reclaim_segment(replica, segment) : err;
 }
 
+/* So that the next start has nothing to read. It costs at most one segment's worth of reading. */
+static WAITS void clean_up(struct replica *replica)
+{
+	enum err err = ERR_OK;
+
+	while (err == ERR_OK && !task_canceled() && replica->failed == ERR_OK &&
+	       (segments_wants_to_leave(&replica->segments) || wasteful(replica) != NULL))
+		err = keep_once(replica);
+}
+
 void replica_keep(void *argument)
 {
 	struct replica *replica = argument;
@@ -221,5 +231,6 @@ void replica_keep(void *argument)
 	/* Nobody makes segments any more: calls that wait for one must not wait for ever. */
 	replica->stopping = true;
 	replica_pump(replica);
+	clean_up(replica);
 	group_leave(&replica->tasks);
 }

@@ -248,12 +248,6 @@ bool segments_ready(struct segments *segments)
 	return true;
 }
 
-bool segments_wants_spare(const struct segments *segments)
-{
-	return segments->spare == NULL &&
-	       (segments->active == NULL || segments->active->end >= segments->size / 4 * 3);
-}
-
 static uint64_t waste_of(const struct segment *segment)
 {
 	uint64_t live = segment->live > 0 ? (uint64_t)segment->live : 0;
@@ -261,17 +255,30 @@ static uint64_t waste_of(const struct segment *segment)
 	return segment->end > live ? segment->end - live : 0;
 }
 
-bool segments_wants_to_leave(const struct segments *segments)
+/* Whether the active segment should be left before it is full. */
+static bool is_wasteful(const struct segments *segments)
 {
 	const struct segment *active = segments->active;
 
-	return active != NULL && segments->spare != NULL &&
-	       active->end >= segments->size / SEGMENTS_EARLY && waste_of(active) * 2 >= active->end;
+	return active != NULL && active->end >= segments->size / SEGMENTS_EARLY &&
+	       waste_of(active) * 2 >= active->end;
+}
+
+bool segments_wants_spare(const struct segments *segments)
+{
+	return segments->spare == NULL &&
+	       (segments->active == NULL || segments->active->end >= segments->size / 4 * 3 ||
+		is_wasteful(segments));
+}
+
+bool segments_wants_to_leave(const struct segments *segments)
+{
+	return is_wasteful(segments);
 }
 
 void segments_leave_early(struct segments *segments)
 {
-	if (!segments_wants_to_leave(segments))
+	if (segments->spare == NULL || !is_wasteful(segments))
 		return;
 	segments->active = segments->spare;
 	segments->spare = NULL;
