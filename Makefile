@@ -112,7 +112,7 @@ benches: $(BENCHES) ## build the micro-benchmarks
 
 # ---- packages ----
 
-RUN_PACKAGES := gcc make pkg-config libisal-dev libsodium-dev libssl-dev libev-dev libxxhash-dev \
+RUN_PACKAGES := gcc libc6-dev make pkg-config libisal-dev libsodium-dev libssl-dev libev-dev libxxhash-dev \
 	liblmdb-dev libzstd-dev libunistring-dev libjansson-dev libconfuse-dev libbsd-dev
 TEST_PACKAGES := libcmocka-dev python3 python3-argon2 python3-nacl python3-xxhash python3-zstandard openssl curl isync neomutt offlineimap3 man-db groff-base bsdextrautils
 LINT_PACKAGES := cppcheck clang-format
@@ -148,6 +148,10 @@ unit: tests $(B)/aerofsck ## the unit tests alone, in this variant
 .PHONY: lint clean compile_commands.json
 lint: deps-lint all ## layers, forbidden functions, format, cppcheck
 	@tests/lint.sh $(B)
+
+.PHONY: format
+format: deps-lint ## lay the C sources out as .clang-format says
+	@clang-format -i $$(find engine net mail lmtp imap tools tests bench fuzz -name '*.[ch]')
 
 compile_commands.json: ## for clangd and clang-tidy
 	@tools/dev/compile-commands.sh "$(CC) $(CPPFLAGS) $(CFLAGS)" $(call sources,engine net mail lmtp imap tools tests) > $@

@@ -111,8 +111,9 @@ static WAITS void append_all(struct job *job, struct volume *volume)
 	appender->left = job->batch_count * job->batch;
 	(void)snprintf(name, sizeof(name), "journal/%016llx.seg",
 		       (unsigned long long)job->next_segment);
-	stage_check(log_create(volume, &options, bytes_make(HEADER, sizeof(HEADER)), &appender->log),
-		    name);
+	stage_check(
+		log_create(volume, &options, bytes_make(HEADER, sizeof(HEADER)), &appender->log),
+		name);
 	begun_us = load_now_us();
 	syncs = loop_counters(job->stage.loop).syncs;
 	begin_batch(appender, 0);

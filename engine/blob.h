@@ -76,14 +76,14 @@ uint64_t blob_read_count(const struct blobs *blobs);
 
 /* What is not as redundant as it should be, as of the last survey, and what was done about it. */
 struct repair_status {
-	uint64_t sets_degraded;      /* sealed ones that lack a column */
-	uint64_t sets_exposed;       /* of these: another loss would lose blobs */
+	uint64_t sets_degraded;	     /* sealed ones that lack a column */
+	uint64_t sets_exposed;	     /* of these: another loss would lose blobs */
 	uint64_t sets_unrecoverable; /* of these: too much is damaged to make a column anew */
 	uint64_t columns_missing, columns_damaged;
-	uint64_t columns_waiting;    /* of these: for a volume to take them, or to come back */
-	uint64_t bytes_left;         /* at most: to be written */
+	uint64_t columns_waiting; /* of these: for a volume to take them, or to come back */
+	uint64_t bytes_left;	  /* at most: to be written */
 	uint64_t columns_rebuilt, bytes_written; /* since the start */
-	uint64_t bytes_per_second;   /* lately; 0: none */
+	uint64_t bytes_per_second;		 /* lately; 0: none */
 	bool running;
 };
 
@@ -92,11 +92,12 @@ struct repair_status {
 
 struct scrub_status {
 	bool running, paused;
-	uint64_t columns_checked, columns_total; /* of the round under way; the total is an estimate */
-	uint64_t bytes_checked;                  /* in it */
-	uint64_t rounds;                         /* whole ones, ever */
+	uint64_t columns_checked;		     /* of the round under way */
+	uint64_t columns_total;			     /* an estimate */
+	uint64_t bytes_checked;			     /* in it */
+	uint64_t rounds;			     /* whole ones, ever */
 	uint64_t round_started_ms, last_finished_ms; /* wall clock; 0: never */
-	uint64_t faults[SCRUB_FAULT_KINDS];      /* ever, by kind */
+	uint64_t faults[SCRUB_FAULT_KINDS];	     /* ever, by kind */
 };
 
 /* "rotten", "lost-write": the name of a kind. */
@@ -112,11 +113,12 @@ struct blobs_status {
 	uint64_t seals, evacuations, degraded_reads, mirror_reads;
 	uint64_t hedged_reads; /* that went elsewhere because an answer was late */
 	uint64_t records_lost; /* of which an evacuation found no valid copy */
-	uint64_t bytes_stored;      /* of records in data columns that are there */
+	uint64_t bytes_stored; /* of records in data columns that are there */
 	struct profile_status {
 		uint8_t k, m;
-	} profile;                  /* of the foreground writer's set now; {0,0}: none possible */
-	unsigned volumes_tolerated; /* how many more volume losses lose no blob, now, from what is */
+	} profile; /* of the foreground writer's set now; {0,0}: none possible */
+	/* How many more volume losses lose no blob, now, from what is. */
+	unsigned volumes_tolerated;
 	struct repair_status repair;
 	struct scrub_status scrub;
 };

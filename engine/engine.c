@@ -112,9 +112,8 @@ static enum err put_missing(struct engine *engine, const struct slot *slot)
 /* Into the layout; from now on its changes are heard of. */
 static enum err place_volume(struct engine *engine, struct volume *volume)
 {
-	struct layout_volume entry = {.volume = volume_id(volume),
-				      .node = volume_identity(volume)->node,
-				      .weight = 1};
+	struct layout_volume entry = {
+		.volume = volume_id(volume), .node = volume_identity(volume)->node, .weight = 1};
 	enum err err;
 
 	if (engine->volume_reserve != 0)
@@ -140,7 +139,8 @@ static enum err open_volume(struct engine *engine, struct slot *slot)
 	if (err != ERR_OK) {
 		env_log(sched_env(engine->sched), "event=volume-not-opened path=\"%s\" error=%s",
 			slot->directory, err_name(err));
-		return refusal(err) != NULL || err == ERR_CANCELED ? err : put_missing(engine, slot);
+		return refusal(err) != NULL || err == ERR_CANCELED ? err
+								   : put_missing(engine, slot);
 	}
 	err = place_volume(engine, slot->volume);
 	if (err == ERR_OK)
@@ -241,8 +241,8 @@ static enum err open_mail(struct engine *engine, const struct engine_options *op
 							    : UNLOCKED_CACHE_MS,
 		.snapshot_entries = options->snapshot_entries != 0 ? options->snapshot_entries
 								   : SNAPSHOT_ENTRIES,
-		.argon2_parallel = options->argon2_parallel != 0 ? options->argon2_parallel
-								 : ARGON2_PARALLEL,
+		.argon2_parallel =
+			options->argon2_parallel != 0 ? options->argon2_parallel : ARGON2_PARALLEL,
 		.argon2_queue = ARGON2_QUEUE,
 		.unknown_user = options->unknown_user,
 		.fake_salt = options->fake_salt,
@@ -250,16 +250,16 @@ static enum err open_mail(struct engine *engine, const struct engine_options *op
 	enum err err;
 
 	if (home_options.unknown_user.operations == 0)
-		home_options.unknown_user = (struct slot_parameters){
-			ARGON2_OPERATIONS_DEFAULT, ARGON2_MEMORY_DEFAULT / 1024};
-	err = accounts_open(engine->sched, engine->journal, options->cluster,
-			    options->admin_public, &engine->accounts);
+		home_options.unknown_user = (struct slot_parameters){ARGON2_OPERATIONS_DEFAULT,
+								     ARGON2_MEMORY_DEFAULT / 1024};
+	err = accounts_open(engine->sched, engine->journal, options->cluster, options->admin_public,
+			    &engine->accounts);
 	if (err != ERR_OK) {
 		*why = "the account table cannot be read";
 		return err;
 	}
-	home_options.accounts = (struct account_source){accounts_find, accounts_publish,
-							engine->accounts};
+	home_options.accounts =
+		(struct account_source){accounts_find, accounts_publish, engine->accounts};
 	*why = "out of memory";
 	err = delivery_agent_create(&agent_options, &engine->agent);
 	return err != ERR_OK ? err : home_create(&home_options, &engine->home);
@@ -272,8 +272,7 @@ static enum err visit_accounts(void *context,
 						const struct reclaim_account *account),
 			       void *each_context)
 {
-	const struct account_table *table =
-		accounts_table(((struct engine *)context)->accounts);
+	const struct account_table *table = accounts_table(((struct engine *)context)->accounts);
 	const struct account_record *record = account_table_next(table, NULL);
 	enum err err = ERR_OK;
 

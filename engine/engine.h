@@ -25,24 +25,25 @@ struct engine_options {
 	struct id128 cluster, node;
 	uint8_t admin_public[PUBLIC_SIZE];
 	const struct key *node_signing;
-	struct bytes fake_salt;        /* 16 bytes or more, secret of this node's */
-	const char *const *volumes;    /* directories */
+	struct bytes fake_salt;	    /* 16 bytes or more, secret of this node's */
+	const char *const *volumes; /* directories */
 	size_t volume_count;
-	const char *index_directory;   /* of the node-local index */
+	const char *index_directory; /* of the node-local index */
 	struct summary_hook summary;
-	uint64_t column_size;          /* 0: 64 MiB; small in tests */
-	uint64_t segment_size;         /* 0: 64 MiB; small in tests */
-	uint64_t volume_reserve;       /* bytes kept free on each volume; 0: engine/volume/volume.h's */
-	uint64_t repair_after_ms, repair_rate, scrub_days, scrub_rate; /* engine/set/blobs.h */
+	uint64_t column_size;	 /* 0: 64 MiB; small in tests */
+	uint64_t segment_size;	 /* 0: 64 MiB; small in tests */
+	uint64_t volume_reserve; /* bytes kept free on each volume; 0: engine/volume/volume.h's */
+	/* As in engine/set/blobs.h. */
+	uint64_t repair_after_ms, repair_rate, scrub_days, scrub_rate;
 	struct slot_parameters unknown_user; /* zero: the defaults */
-	uint64_t unlocked_cache_ms;    /* 0: 30 minutes */
-	uint64_t snapshot_entries;     /* 0: 1000; small in tests */
-	size_t argon2_parallel;        /* 0: 2 */
-	bool passive;                  /* sets are left as they are: for who only reads */
-	unsigned compact_below;        /* per cent; 0: 70 */
-	uint64_t quarantine_ms;        /* 0: none */
-	uint64_t reclaim_interval_ms;  /* 0: only by reclaim_run() */
-	uint64_t reclaim_rate;         /* bytes a second; 0: no limit */
+	uint64_t unlocked_cache_ms;	     /* 0: 30 minutes */
+	uint64_t snapshot_entries;	     /* 0: 1000; small in tests */
+	size_t argon2_parallel;		     /* 0: 2 */
+	bool passive;			     /* sets are left as they are: for who only reads */
+	unsigned compact_below;		     /* per cent; 0: 70 */
+	uint64_t quarantine_ms;		     /* 0: none */
+	uint64_t reclaim_interval_ms;	     /* 0: only by reclaim_run() */
+	uint64_t reclaim_rate;		     /* bytes a second; 0: no limit */
 };
 
 /*
@@ -63,9 +64,9 @@ struct reclaim *engine_reclaim(struct engine *engine);
 
 struct engine_volume_status {
 	const char *directory;
-	struct id128 volume;           /* zero when it could not be opened */
-	enum err err;                  /* why it is missing or failed; ERR_OK when it serves */
-	uint64_t total, free;          /* bytes */
+	struct id128 volume;  /* zero when it could not be opened */
+	enum err err;	      /* why it is missing or failed; ERR_OK when it serves */
+	uint64_t total, free; /* bytes */
 	bool full;
 	bool slow; /* answers far later than the best do: nothing waits for it that need not */
 };
@@ -73,12 +74,12 @@ struct engine_volume_status {
 struct engine_status {
 	struct engine_volume_status volumes[ENGINE_VOLUME_MAX];
 	size_t volume_count;
-	bool shared_device;            /* two volumes lie on one disk: survives no disk */
+	bool shared_device; /* two volumes lie on one disk: survives no disk */
 	struct blobs_status blobs;
 	struct journal_status journal;
 	struct reclaim_status reclaim;
 	size_t account_count, unlocked_count;
-	unsigned volumes_tolerated;    /* the weaker of blobs and journal */
+	unsigned volumes_tolerated; /* the weaker of blobs and journal */
 };
 
 void engine_get_status(struct engine *engine, struct engine_status *out);

@@ -14,29 +14,29 @@
 #define AEROSTORE_ENGINE_PLANT_H
 
 /* X(name, what the bug does) */
-#define PLANT_LIST(X)                                                                             \
-	X(ack_before_sync, "a batch is acknowledged before its sync has ended")                   \
-	X(reclaim_ignores_writers, "a blob is dead though a paused writer is about to name it")   \
-	X(reclaim_ignores_unseen, "a blob is dead though an entry outside the manifest names it") \
-	X(reclaim_ignores_siblings, "a blob is dead though a sibling manifest refers to it")      \
-	X(successor_unfinished, "a successor takes over before all its columns are durable")      \
-	X(closed_reused, "replicas accept entries of an incarnation that is closed")              \
-	X(mirror_dropped_before_votes, "a parity volume drops its mirror before the certificate") \
-	X(parity_over_stale_bytes, "parity is computed over bytes that are not the column's")     \
-	X(torn_tail_as_corruption, "a record never finished is reported as damage")               \
-	X(corruption_as_torn_tail, "a damaged record ends the file as if it were torn")           \
-	X(fsync_retried, "a failed sync is repeated, and its success believed")                   \
+#define PLANT_LIST(X)                                                                              \
+	X(ack_before_sync, "a batch is acknowledged before its sync has ended")                    \
+	X(reclaim_ignores_writers, "a blob is dead though a paused writer is about to name it")    \
+	X(reclaim_ignores_unseen, "a blob is dead though an entry outside the manifest names it")  \
+	X(reclaim_ignores_siblings, "a blob is dead though a sibling manifest refers to it")       \
+	X(successor_unfinished, "a successor takes over before all its columns are durable")       \
+	X(closed_reused, "replicas accept entries of an incarnation that is closed")               \
+	X(mirror_dropped_before_votes, "a parity volume drops its mirror before the certificate")  \
+	X(parity_over_stale_bytes, "parity is computed over bytes that are not the column's")      \
+	X(torn_tail_as_corruption, "a record never finished is reported as damage")                \
+	X(corruption_as_torn_tail, "a damaged record ends the file as if it were torn")            \
+	X(fsync_retried, "a failed sync is repeated, and its success believed")                    \
 	X(failed_sync_forgotten, "after a restart what a failed sync left in memory is believed")  \
-	X(directory_entry_unsynced, "a new file is used before its directory is synced")          \
-	X(uid_reused_after_restart, "UIDs reserved but not stamped are given out again")          \
-	X(tombstone_forgotten, "an expunged id is forgotten before every replica knows")          \
-	X(journal_ack_one_replica, "one replica's sync acknowledges an append")                   \
-	X(fence_ignored, "a replica accepts a write under a lower epoch")                         \
+	X(directory_entry_unsynced, "a new file is used before its directory is synced")           \
+	X(uid_reused_after_restart, "UIDs reserved but not stamped are given out again")           \
+	X(tombstone_forgotten, "an expunged id is forgotten before every replica knows")           \
+	X(journal_ack_one_replica, "one replica's sync acknowledges an append")                    \
+	X(fence_ignored, "a replica accepts a write under a lower epoch")                          \
 	X(restamp_uid_stays, "a UID that some home's clients may miss stays what it is")           \
-	X(restamp_modseq_stays, "a modseq that some home's clients may miss stays what it is")    \
-	X(restamp_removals_stay, "removals on one side do not raise HIGHESTMODSEQ")               \
-	X(group_in_parts, "each entry of a group takes effect as it comes")                       \
-	X(repair_from_rotten, "a column is made anew from bytes known to be bad, unchecked")      \
+	X(restamp_modseq_stays, "a modseq that some home's clients may miss stays what it is")     \
+	X(restamp_removals_stay, "removals on one side do not raise HIGHESTMODSEQ")                \
+	X(group_in_parts, "each entry of a group takes effect as it comes")                        \
+	X(repair_from_rotten, "a column is made anew from bytes known to be bad, unchecked")       \
 	X(wrong_matrix_row, "one parity column is computed with another's row of the matrix")
 
 enum plant {

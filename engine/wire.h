@@ -28,7 +28,7 @@ struct wire_call {
 	struct id128 volume; /* addressee */
 	void (*done)(struct wire_call *call);
 	void *context;
-	enum err err;        /* out */
+	enum err err;		/* out */
 	struct wire_call *next; /* the wire's own */
 };
 

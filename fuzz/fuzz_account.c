@@ -39,8 +39,8 @@ static void prepare(void)
 		sign_public(seeds[i], publics[i]);
 	}
 	secret_generate_app(&env.env, 1, &secret);
-	ASSERT(slot_create(&env.env, &info, cluster, account, bytes_of_buf(&secret), admin, &slot) ==
-	       ERR_OK);
+	ASSERT(slot_create(&env.env, &info, cluster, account, bytes_of_buf(&secret), admin,
+			   &slot) == ERR_OK);
 	buf_finish(&secret);
 }
 
@@ -128,9 +128,9 @@ static void put_record(struct cursor *input, struct buf *record)
 			buf_put(record, publics[signer], PUBLIC_SIZE);
 		if (type == STATEMENT_KEYS)
 			buf_put(record, publics[next], PUBLIC_SIZE);
-		buf_put_bytes(record, cursor_take(input, extra < cursor_left(input)
-								 ? extra
-								 : cursor_left(input)));
+		buf_put_bytes(record,
+			      cursor_take(input,
+					  extra < cursor_left(input) ? extra : cursor_left(input)));
 	} else {
 		put_body(type, signer, next, extra, record);
 	}

@@ -22,8 +22,8 @@ static void check_header(struct cursor *input)
 	memcpy(again + 12, encoded + 12, 4); /* unknown compatible features are not kept */
 	ASSERT(memcmp(again, encoded, 1016) == 0);
 	column_header_put(&header, &both);
-	ASSERT(column_header_find(bytes_of_buf(&both), header.set, header.column,
-				  header.kind, &found) == ERR_OK);
+	ASSERT(column_header_find(bytes_of_buf(&both), header.set, header.column, header.kind,
+				  &found) == ERR_OK);
 	ASSERT(found.set == header.set && id128_equal(found.tag, header.tag));
 	buf_finish(&both);
 }

@@ -29,12 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t digest[32];
 
 	if (entry_decode(encoded, &blobs, &entry) == ERR_OK) {
-		ASSERT(entry.blob_count <= ENTRY_BLOB_MAX && entry.payload.size <= ENTRY_PAYLOAD_MAX);
+		ASSERT(entry.blob_count <= ENTRY_BLOB_MAX &&
+		       entry.payload.size <= ENTRY_PAYLOAD_MAX);
 		ASSERT(entry_inspect(encoded, entry.stream, entry.incarnation, entry.seq, &epoch,
 				     &kind) == ERR_OK);
 		ASSERT(epoch == entry.epoch && kind == entry.kind);
-		ASSERT(entry_inspect(encoded, entry.stream, entry.incarnation, entry.seq + 1, &epoch,
-				     &kind) == ERR_CORRUPT);
+		ASSERT(entry_inspect(encoded, entry.stream, entry.incarnation, entry.seq + 1,
+				     &epoch, &kind) == ERR_CORRUPT);
 		entry_digest(encoded, digest);
 		check_again(&entry, encoded);
 	}

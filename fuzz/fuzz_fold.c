@@ -38,9 +38,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ASSERT(found_in_pieces(matcher, needle, &seed));
 	if (fold_text(text, &folded) == ERR_OK && fold_text(needle, &folded_needle) == ERR_OK) {
 		ASSERT(charset_utf8_valid(bytes_of_buf(&folded)));
-		ASSERT(found == (folded_needle.size == 0 ||
-				 (folded.size != 0 && memmem(folded.data, folded.size, folded_needle.data,
-					folded_needle.size) != NULL)));
+		ASSERT(found ==
+		       (folded_needle.size == 0 ||
+			(folded.size != 0 && memmem(folded.data, folded.size, folded_needle.data,
+						    folded_needle.size) != NULL)));
 	}
 	buf_finish(&folded);
 	buf_finish(&folded_needle);

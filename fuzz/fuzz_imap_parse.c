@@ -78,24 +78,60 @@ static void parse_one(struct imap_parser *parser, uint8_t production)
 	struct bytes taken = {0};
 
 	switch (production % 18) {
-	case 0: taken = imap_atom(parser); break;
-	case 1: taken = imap_string(parser); break;
-	case 2: taken = imap_astring(parser); break;
-	case 3: taken = imap_nstring(parser); break;
-	case 4: taken = imap_list_mailbox(parser); break;
-	case 5: taken = imap_mailbox(parser, false); break;
-	case 6: taken = imap_mailbox(parser, true); break;
-	case 7: (void)imap_number(parser); break;
-	case 8: (void)imap_nz_number(parser); break;
-	case 9: ASSERT(imap_number64(parser) <= INT64_MAX); break;
-	case 10: parse_set(parser); break;
-	case 11: parse_flags(parser, (production & 128) != 0); break;
-	case 12: parse_date_time(parser); break;
-	case 13: (void)imap_date(parser); break;
-	case 14: parse_fetch(parser, (production & 128) != 0); break;
-	case 15: parse_search(parser); break;
-	case 16: imap_space(parser); break;
-	default: (void)imap_accept_word(parser, "BODY"); break;
+	case 0:
+		taken = imap_atom(parser);
+		break;
+	case 1:
+		taken = imap_string(parser);
+		break;
+	case 2:
+		taken = imap_astring(parser);
+		break;
+	case 3:
+		taken = imap_nstring(parser);
+		break;
+	case 4:
+		taken = imap_list_mailbox(parser);
+		break;
+	case 5:
+		taken = imap_mailbox(parser, false);
+		break;
+	case 6:
+		taken = imap_mailbox(parser, true);
+		break;
+	case 7:
+		(void)imap_number(parser);
+		break;
+	case 8:
+		(void)imap_nz_number(parser);
+		break;
+	case 9:
+		ASSERT(imap_number64(parser) <= INT64_MAX);
+		break;
+	case 10:
+		parse_set(parser);
+		break;
+	case 11:
+		parse_flags(parser, (production & 128) != 0);
+		break;
+	case 12:
+		parse_date_time(parser);
+		break;
+	case 13:
+		(void)imap_date(parser);
+		break;
+	case 14:
+		parse_fetch(parser, (production & 128) != 0);
+		break;
+	case 15:
+		parse_search(parser);
+		break;
+	case 16:
+		imap_space(parser);
+		break;
+	default:
+		(void)imap_accept_word(parser, "BODY");
+		break;
 	}
 	/* What was taken can be read, wherever it is. */
 	for (size_t i = 0; i < taken.size; i++)
@@ -126,9 +162,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct imap_parser parser;
 
 	/* The session hands over literals that lie within the text. */
-	while (literal_count != 0 && literals[literal_count - 1].offset +
-						     literals[literal_count - 1].size >
-					     text.size)
+	while (literal_count != 0 &&
+	       literals[literal_count - 1].offset + literals[literal_count - 1].size > text.size)
 		literal_count--;
 	imap_parser_init(&parser, text, literals, literal_count, &arena);
 	for (size_t i = 0; i < productions.size && !imap_failed(&parser); i++) {

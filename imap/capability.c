@@ -3,8 +3,7 @@
 
 /* RFC 3501 asks for no others before login than what a client needs to log in. */
 #define ALWAYS "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE"
-#define SELECTED                                                                                   \
-	" NAMESPACE IDLE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE"
+#define SELECTED " NAMESPACE IDLE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE"
 
 bool imap_login_allowed(const struct imap_session *session)
 {

@@ -112,7 +112,8 @@ struct imap_reply imap_reply_error(enum err err)
 		return imap_reply_no("[UNAVAILABLE]", "The store is full, deleting still works");
 	case ERR_CORRUPT:
 	case ERR_CONFLICT:
-		return imap_reply_no("[CORRUPTION]", "The data is damaged; tell your administrator");
+		return imap_reply_no("[CORRUPTION]",
+				     "The data is damaged; tell your administrator");
 	case ERR_NOMEM:
 		return imap_reply_no("[UNAVAILABLE]", "Out of memory, try again later");
 	case ERR_IO:
@@ -128,14 +129,14 @@ struct imap_reply imap_reply_error(enum err err)
 	case ERR_GONE:
 		break;
 	}
-	return imap_reply_no("[UNAVAILABLE]", "Storage is temporarily unavailable, try again later");
+	return imap_reply_no("[UNAVAILABLE]",
+			     "Storage is temporarily unavailable, try again later");
 }
 
 static void put_reply(struct imap_session *session, const struct imap_command *command,
 		      const struct imap_reply *reply)
 {
-	static const char *const words[] = {
-		[IMAP_OK] = "OK", [IMAP_NO] = "NO", [IMAP_BAD] = "BAD"};
+	static const char *const words[] = {[IMAP_OK] = "OK", [IMAP_NO] = "NO", [IMAP_BAD] = "BAD"};
 
 	if (reply->result == IMAP_BAD)
 		session->server->bad_commands++;
@@ -151,17 +152,17 @@ static void put_reply(struct imap_session *session, const struct imap_command *c
 void imap_dispatch(struct imap_session *session, struct imap_command *command)
 {
 	const struct command_entry *entry = find(command);
-	enum tell tell = entry == NULL ? TELL_NOTHING
-				       : command->uid ? entry->tell_uid : entry->tell;
+	enum tell tell = entry == NULL	? TELL_NOTHING
+			 : command->uid ? entry->tell_uid
+					: entry->tell;
 	struct imap_reply reply;
 
 	if (entry == NULL)
 		reply = imap_reply_bad("Unknown command");
 	else if ((entry->states & session->state) == 0)
-		reply = imap_reply_bad(session->state == IMAP_GREETED ? "Log in first"
-				       : entry->states == IMAP_SELECTED
-					       ? "Select a mailbox first"
-					       : "Not in this state");
+		reply = imap_reply_bad(session->state == IMAP_GREETED	? "Log in first"
+				       : entry->states == IMAP_SELECTED ? "Select a mailbox first"
+									: "Not in this state");
 	else
 		reply = entry->handler(session, command);
 	if (tell != TELL_NOTHING && session->view != NULL && !session->over)

@@ -18,8 +18,14 @@
 #define FETCH_ITEMS_MAX 2048u
 
 enum fetch_kind {
-	FETCH_FLAGS, FETCH_UID, FETCH_INTERNALDATE, FETCH_SIZE, FETCH_ENVELOPE, FETCH_BODY,
-	FETCH_BODYSTRUCTURE, FETCH_SECTION
+	FETCH_FLAGS,
+	FETCH_UID,
+	FETCH_INTERNALDATE,
+	FETCH_SIZE,
+	FETCH_ENVELOPE,
+	FETCH_BODY,
+	FETCH_BODYSTRUCTURE,
+	FETCH_SECTION
 };
 
 struct fetch_item {
@@ -35,7 +41,7 @@ struct fetch_item {
 struct fetch_request {
 	struct fetch_item *items; /* in the order asked for */
 	size_t count, capacity;
-	unsigned kinds;           /* bit per enum fetch_kind, FETCH_SECTION excepted */
+	unsigned kinds; /* bit per enum fetch_kind, FETCH_SECTION excepted */
 	bool needs_summary;
 	bool sets_seen;
 };

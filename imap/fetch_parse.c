@@ -8,9 +8,12 @@ static const struct {
 	const char *word;
 	enum fetch_kind kind;
 } simple_items[] = {
-	{"FLAGS", FETCH_FLAGS},		      {"UID", FETCH_UID},
-	{"INTERNALDATE", FETCH_INTERNALDATE}, {"RFC822.SIZE", FETCH_SIZE},
-	{"ENVELOPE", FETCH_ENVELOPE},	      {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE},
+	{"FLAGS", FETCH_FLAGS},
+	{"UID", FETCH_UID},
+	{"INTERNALDATE", FETCH_INTERNALDATE},
+	{"RFC822.SIZE", FETCH_SIZE},
+	{"ENVELOPE", FETCH_ENVELOPE},
+	{"BODYSTRUCTURE", FETCH_BODYSTRUCTURE},
 };
 
 static const struct {
@@ -61,8 +64,8 @@ static void add_simple(struct imap_parser *parser, struct fetch_request *request
 	if (item == NULL)
 		return;
 	request->kinds |= 1u << kind;
-	request->needs_summary |= kind == FETCH_ENVELOPE || kind == FETCH_BODY ||
-				  kind == FETCH_BODYSTRUCTURE;
+	request->needs_summary |=
+		kind == FETCH_ENVELOPE || kind == FETCH_BODY || kind == FETCH_BODYSTRUCTURE;
 	item->kind = kind;
 	item->label = bytes_string(label);
 }
@@ -77,8 +80,8 @@ static void add_section(struct imap_parser *parser, struct fetch_request *reques
 	*item = *section;
 	request->sets_seen |= sets_seen;
 	/* All of a message is as long as it is; where anything else lies the summary says. */
-	request->needs_summary |= section->section.kind != SECTION_ALL ||
-				  section->section.number_count != 0;
+	request->needs_summary |=
+		section->section.kind != SECTION_ALL || section->section.number_count != 0;
 }
 
 /* ---- BODY[section]<partial> ---- */
@@ -146,9 +149,8 @@ static void make_label(struct imap_parser *parser, struct bytes text, bool parti
 
 	buf_put_string(&label, "BODY[");
 	for (size_t i = 0; i < text.size; i++)
-		buf_put_u8(&label, text.data[i] >= 'a' && text.data[i] <= 'z'
-					   ? text.data[i] & 0xdf
-					   : text.data[i]);
+		buf_put_u8(&label, text.data[i] >= 'a' && text.data[i] <= 'z' ? text.data[i] & 0xdf
+									      : text.data[i]);
 	for (size_t i = 0; i < item->name_count; i++) {
 		buf_put_string(&label, i == 0 ? " (" : " ");
 		render_astring(&label, item->names[i], false);

@@ -72,10 +72,10 @@ static void clamp(const struct fetch_item *item, uint64_t *offset, uint64_t *siz
 
 struct selection {
 	const struct fetch_item *item;
-	uint64_t total;      /* octets selected so far */
+	uint64_t total;	     /* octets selected so far */
 	uint64_t from, size; /* the window of them that goes to `out` */
 	struct buf *out;
-	bool selected;	     /* the field in progress */
+	bool selected; /* the field in progress */
 };
 
 static void put_selected(struct selection *selection, struct bytes raw)
@@ -90,7 +90,8 @@ static void put_selected(struct selection *selection, struct bytes raw)
 		start = selection->from;
 	}
 	if (raw.size != 0 && start < end) {
-		raw = bytes_slice(raw, 0, end - start < raw.size ? (size_t)(end - start) : raw.size);
+		raw = bytes_slice(raw, 0,
+				  end - start < raw.size ? (size_t)(end - start) : raw.size);
 		buf_put_bytes(selection->out, raw);
 		render_mask_nul(selection->out, raw.size);
 	}
@@ -160,9 +161,8 @@ static enum err put_streamed_fields(struct fetch *fetch, const struct fetch_item
 	clamp(item, &offset, &size);
 	put_literal_size(&fetch->session->out, size);
 	if (selection.total <= SELECTED_KEPT_MAX) {
-		buf_put_bytes(&fetch->session->out,
-			      bytes_slice(bytes_of_buf(&fetch->scratch), (size_t)offset,
-					  (size_t)size));
+		buf_put_bytes(&fetch->session->out, bytes_slice(bytes_of_buf(&fetch->scratch),
+								(size_t)offset, (size_t)size));
 		return ERR_OK;
 	}
 	selection = (struct selection){
@@ -194,8 +194,8 @@ static enum err put_kept_fields(struct fetch *fetch, const struct fetch_item *it
 	size = fetch->scratch.size;
 	clamp(item, &offset, &size);
 	put_literal_size(out, size);
-	buf_put_bytes(out, bytes_slice(bytes_of_buf(&fetch->scratch), (size_t)offset,
-				       (size_t)size));
+	buf_put_bytes(out,
+		      bytes_slice(bytes_of_buf(&fetch->scratch), (size_t)offset, (size_t)size));
 	render_mask_nul(out, (size_t)size);
 	return ERR_OK;
 }

@@ -12,7 +12,8 @@ static bool is_blank(uint8_t octet)
 
 static void emit(struct header_stream *stream, struct bytes raw, bool last)
 {
-	struct header_piece piece = {.raw = raw, .value = raw, .first = !stream->inside, .last = last};
+	struct header_piece piece = {
+		.raw = raw, .value = raw, .first = !stream->inside, .last = last};
 	struct header_field field;
 	struct bytes rest = raw;
 

@@ -20,7 +20,7 @@ struct header_piece {
 	struct bytes name;  /* of the field; size 0 when it has none, or a longer one */
 	struct bytes value; /* this piece of it, folded as it is */
 	struct bytes raw;
-	bool first, last;   /* of the field */
+	bool first, last; /* of the field */
 };
 
 struct header_stream {

@@ -119,9 +119,8 @@ static enum err drop_line(struct imap_session *session, uint8_t tail[LINE_TAIL],
 
 		if (lf != NULL)
 			input.size = (size_t)(lf - input.data) + 1;
-		end = input.size > LINE_TAIL
-			      ? bytes_slice(input, input.size - LINE_TAIL, LINE_TAIL)
-			      : input;
+		end = input.size > LINE_TAIL ? bytes_slice(input, input.size - LINE_TAIL, LINE_TAIL)
+					     : input;
 		if (*tail_size + end.size > LINE_TAIL) {
 			size_t over = *tail_size + end.size - LINE_TAIL;
 
@@ -167,9 +166,9 @@ enum err imap_drop_from_literal(struct imap_session *session, uint64_t size)
 
 	if (err == ERR_OK)
 		err = drop_line(session, tail, &tail_size);
-	return err != ERR_OK ? err
-			     : imap_drop_command(session,
-						 without_line_end(bytes_make(tail, tail_size)));
+	return err != ERR_OK
+		       ? err
+		       : imap_drop_command(session, without_line_end(bytes_make(tail, tail_size)));
 }
 
 /* ---- tag and name ---- */
@@ -271,8 +270,8 @@ static enum err read_literal(struct imap_session *session, struct imap_command *
 
 	if (err != ERR_OK)
 		return err;
-	command->literals[command->literal_count++] = (struct imap_literal){
-		.offset = command->text.size, .size = size, .binary = binary};
+	command->literals[command->literal_count++] =
+		(struct imap_literal){.offset = command->text.size, .size = size, .binary = binary};
 	while (size != 0) {
 		struct bytes input = stream_input(session->stream);
 

@@ -32,7 +32,9 @@ void imap_untagged(struct imap_session *session, const char *format, ...)
 	va_end(arguments);
 	buf_put_string(&session->out, "* ");
 	buf_put(&session->out, line,
-		size < 0 ? 0 : (size_t)size < sizeof(line) ? (size_t)size : sizeof(line) - 1);
+		size < 0		      ? 0
+		: (size_t)size < sizeof(line) ? (size_t)size
+					      : sizeof(line) - 1);
 	buf_put_string(&session->out, "\r\n");
 }
 
@@ -50,8 +52,7 @@ void imap_put_mailbox(struct imap_session *session, struct bytes name)
 {
 	struct buf encoded = {0};
 
-	if (utf8_of(session) ||
-	    utf7_encode(name, &encoded) != ERR_OK) {
+	if (utf8_of(session) || utf7_encode(name, &encoded) != ERR_OK) {
 		imap_put_string(session, name);
 	} else {
 		imap_put_string(session, bytes_of_buf(&encoded));

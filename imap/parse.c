@@ -17,10 +17,8 @@ void imap_parser_init(struct imap_parser *parser, struct bytes text,
 		      const struct imap_literal *literals, size_t literal_count,
 		      struct arena *arena)
 {
-	*parser = (struct imap_parser){.text = text,
-				       .literals = literals,
-				       .literal_count = literal_count,
-				       .arena = arena};
+	*parser = (struct imap_parser){
+		.text = text, .literals = literals, .literal_count = literal_count, .arena = arena};
 }
 
 bool imap_failed(const struct imap_parser *parser)

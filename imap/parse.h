@@ -22,7 +22,7 @@
 
 struct imap_literal {
 	size_t offset, size; /* in the text */
-	bool binary;         /* literal8, "~{n}" */
+	bool binary;	     /* literal8, "~{n}" */
 };
 
 struct imap_parser {
@@ -91,7 +91,7 @@ void imap_put_set(struct buf *out, const uint32_t *numbers, size_t count);
 /* ---- flags, dates ---- */
 
 struct imap_flags {
-	uint8_t system;          /* enum system_flag */
+	uint8_t system; /* enum system_flag */
 	struct bytes *keywords;
 	size_t keyword_count;
 };

@@ -48,8 +48,7 @@ static void take_octet(const struct pattern *pattern, uint8_t octet, bool any_ca
 		uint8_t now = 0;
 
 		if (at != 0 && reached[at - 1] && !is_wildcard(text[at - 1]))
-			now = text[at - 1] == octet ||
-			      (any_case && (text[at - 1] & 0xdf) == octet);
+			now = text[at - 1] == octet || (any_case && (text[at - 1] & 0xdf) == octet);
 		if (at < pattern->text.size && reached[at] && is_wildcard(text[at]))
 			now |= text[at] == '*' || octet != '/';
 		reached[at] = now;

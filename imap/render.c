@@ -137,9 +137,10 @@ static void put_unfolded(struct buf *out, struct bytes value, bool utf8)
 	if (unfolded.err != ERR_OK)
 		out->err = unfolded.err;
 	else
-		render_string(out, bytes_make(unfolded.size != 0 ? unfolded.data : value.data,
-					      unfolded.size),
-			      utf8);
+		render_string(
+			out,
+			bytes_make(unfolded.size != 0 ? unfolded.data : value.data, unfolded.size),
+			utf8);
 	buf_finish(&unfolded);
 }
 

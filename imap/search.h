@@ -25,11 +25,22 @@
 #define SEARCH_TEXTS_MAX 1024u
 
 enum search_kind {
-	SEARCH_AND, SEARCH_OR, SEARCH_NOT,
-	SEARCH_ALL, SEARCH_NUMBERS, SEARCH_UIDS, SEARCH_FLAG, SEARCH_RECENT, SEARCH_KEYWORD,
-	SEARCH_ARRIVAL, SEARCH_LARGER, SEARCH_SMALLER,
+	SEARCH_AND,
+	SEARCH_OR,
+	SEARCH_NOT,
+	SEARCH_ALL,
+	SEARCH_NUMBERS,
+	SEARCH_UIDS,
+	SEARCH_FLAG,
+	SEARCH_RECENT,
+	SEARCH_KEYWORD,
+	SEARCH_ARRIVAL,
+	SEARCH_LARGER,
+	SEARCH_SMALLER,
 	SEARCH_SENT,
-	SEARCH_HEADER, SEARCH_BODY, SEARCH_TEXT
+	SEARCH_HEADER,
+	SEARCH_BODY,
+	SEARCH_TEXT
 };
 
 enum search_answer { SEARCH_UNKNOWN, SEARCH_FALSE, SEARCH_TRUE };
@@ -39,26 +50,26 @@ struct search_key {
 	enum search_kind kind;
 	struct search_key *child, *next; /* AND, OR, NOT: its first one; the one beside it */
 	struct imap_set set;
-	uint8_t flag;                    /* enum system_flag */
-	struct bytes name;               /* of a keyword, of a header field */
-	size_t keyword;                  /* its index, SIZE_MAX: no message has it */
-	int64_t first_day, last_day;     /* inclusive */
+	uint8_t flag;		     /* enum system_flag */
+	struct bytes name;	     /* of a keyword, of a header field */
+	size_t keyword;		     /* its index, SIZE_MAX: no message has it */
+	int64_t first_day, last_day; /* inclusive */
 	uint64_t size;
-	struct bytes needle;             /* UTF-8; empty: the field need only be there */
+	struct bytes needle; /* UTF-8; empty: the field need only be there */
 	struct fold_matcher *matcher;
-	enum search_answer answer;       /* of a text, for the message in progress */
+	enum search_answer answer; /* of a text, for the message in progress */
 };
 
 struct search {
 	struct imap_session *session;
 	struct search_key *root;
-	struct search_key **texts;       /* HEADER, BODY, TEXT */
+	struct search_key **texts; /* HEADER, BODY, TEXT */
 	size_t text_count, text_capacity, key_count;
-	bool unknown_charset;            /* "NO [BADCHARSET (...)]" */
+	bool unknown_charset; /* "NO [BADCHARSET (...)]" */
 	/* Of the message in progress. */
 	uint32_t sequence;
 	struct message message;
-	const struct summary *summary;   /* NULL: not asked for yet */
+	const struct summary *summary; /* NULL: not asked for yet */
 	struct buf encoded, chunk, decoded, text;
 };
 

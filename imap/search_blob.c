@@ -90,11 +90,11 @@ static void search_piece(void *context, const struct header_piece *piece)
 					  bytes_slice(bytes_of_buf(&search->decoded), name_size,
 						      search->decoded.size));
 	if (state->err == ERR_OK)
-		state->err = offer_all(search, SEARCH_TEXT, bytes_of_buf(&search->decoded),
-				       piece->last);
+		state->err =
+			offer_all(search, SEARCH_TEXT, bytes_of_buf(&search->decoded), piece->last);
 	if (state->err == ERR_OK && !state->own)
-		state->err = offer_all(search, SEARCH_BODY, bytes_of_buf(&search->decoded),
-				       piece->last);
+		state->err =
+			offer_all(search, SEARCH_BODY, bytes_of_buf(&search->decoded), piece->last);
 }
 
 static enum err search_header(struct search *search, const struct part *part)
@@ -206,9 +206,8 @@ static enum err search_body(struct search *search, const struct part *part)
 
 static bool is_text(const struct part *part)
 {
-	return part->kind == PART_LEAF &&
-	       (bytes_equal_nocase(part->type, bytes_string("text")) ||
-		bytes_equal_nocase(part->type, bytes_string("message")));
+	return part->kind == PART_LEAF && (bytes_equal_nocase(part->type, bytes_string("text")) ||
+					   bytes_equal_nocase(part->type, bytes_string("message")));
 }
 
 /* In the order in which the parts stand in the message. */

@@ -137,9 +137,9 @@ static enum search_answer evaluate_one(struct search *search, struct search_key 
 	case SEARCH_RECENT:
 		return answer_of(message->recent);
 	case SEARCH_KEYWORD:
-		return answer_of(key->keyword < KEYWORD_MAX &&
-				 (message->flags.keywords[key->keyword / 64] >> key->keyword % 64 &
-				  1) != 0);
+		return answer_of(
+			key->keyword < KEYWORD_MAX &&
+			(message->flags.keywords[key->keyword / 64] >> key->keyword % 64 & 1) != 0);
 	case SEARCH_ARRIVAL:
 		return answer_day(key,
 				  (struct date){.seconds = (int64_t)(message->arrival_ms / 1000),

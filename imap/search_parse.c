@@ -190,10 +190,14 @@ static const struct {
 	enum search_kind kind;
 	const char *field;
 } text_words[] = {
-	{"BCC", SEARCH_HEADER, "Bcc"},	       {"CC", SEARCH_HEADER, "Cc"},
-	{"FROM", SEARCH_HEADER, "From"},       {"TO", SEARCH_HEADER, "To"},
-	{"SUBJECT", SEARCH_HEADER, "Subject"}, {"HEADER", SEARCH_HEADER, NULL},
-	{"BODY", SEARCH_BODY, ""},	       {"TEXT", SEARCH_TEXT, ""},
+	{"BCC", SEARCH_HEADER, "Bcc"},
+	{"CC", SEARCH_HEADER, "Cc"},
+	{"FROM", SEARCH_HEADER, "From"},
+	{"TO", SEARCH_HEADER, "To"},
+	{"SUBJECT", SEARCH_HEADER, "Subject"},
+	{"HEADER", SEARCH_HEADER, NULL},
+	{"BODY", SEARCH_BODY, ""},
+	{"TEXT", SEARCH_TEXT, ""},
 };
 
 static struct search_key *parse_text_word(struct context *context)

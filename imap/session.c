@@ -182,9 +182,8 @@ static enum err attend(struct imap_session *session)
 
 	if (session->revoked)
 		return ERR_DENIED;
-	if (session->idling &&
-	    (session->pushed || (now_ms >= session->keepalive_due_ms &&
-				 now_ms < imap_deadline(session)))) {
+	if (session->idling && (session->pushed || (now_ms >= session->keepalive_due_ms &&
+						    now_ms < imap_deadline(session)))) {
 		serve_idle(session);
 		return ERR_OK;
 	}

@@ -20,11 +20,11 @@
 #include "imap/parse.h"
 #include "net/stream.h"
 
-#define IMAP_LINE_MAX (64u * 1024)        /* one line of a command */
-#define IMAP_COMMAND_MAX (256u * 1024)    /* lines and literals of a command, but APPEND's message */
+#define IMAP_LINE_MAX (64u * 1024)     /* one line of a command */
+#define IMAP_COMMAND_MAX (256u * 1024) /* lines and literals of a command, but APPEND's message */
 #define IMAP_TAG_MAX 63u
 #define IMAP_OUT_FLUSH (32u * 1024)
-#define IMAP_BAD_MAX 50u                  /* in a row: whoever that is speaks no IMAP */
+#define IMAP_BAD_MAX 50u /* in a row: whoever that is speaks no IMAP */
 
 enum imap_state { IMAP_GREETED = 1, IMAP_AUTHENTICATED = 2, IMAP_SELECTED = 4, IMAP_LOGOUT = 8 };
 
@@ -34,13 +34,13 @@ struct imap_server {
 	struct home *home;
 	struct env *env;
 	struct sched *sched;
-	struct tls_context *tls;       /* for STARTTLS; NULL: not offered */
-	uint64_t append_limit;         /* octets of a message, default 64 MiB */
-	uint64_t idle_timeout_ms;      /* 30 min authenticated (RFC 3501, 5.4), before login 60 s */
+	struct tls_context *tls;  /* for STARTTLS; NULL: not offered */
+	uint64_t append_limit;	  /* octets of a message, default 64 MiB */
+	uint64_t idle_timeout_ms; /* 30 min authenticated (RFC 3501, 5.4), before login 60 s */
 	uint64_t login_timeout_ms;
-	uint64_t literal_timeout_ms;   /* a literal that stalls, 3 min */
-	uint64_t keepalive_ms;         /* "* OK Still here" in IDLE, 2 min */
-	unsigned login_attempts_max;   /* on one connection, 5 */
+	uint64_t literal_timeout_ms;		   /* a literal that stalls, 3 min */
+	uint64_t keepalive_ms;			   /* "* OK Still here" in IDLE, 2 min */
+	unsigned login_attempts_max;		   /* on one connection, 5 */
 	uint64_t sessions, commands, bad_commands; /* counted */
 };
 
@@ -53,34 +53,34 @@ struct imap_session {
 	struct imap_server *server;
 	struct stream *stream;
 	enum imap_state state;
-	unsigned enabled;              /* enum imap_enabled */
-	struct mailbox *mailbox;       /* from authentication on */
-	struct mailbox_watch watch;    /* of the mailbox */
-	bool revoked;                  /* the account may not be used any more */
-	struct view *view;             /* while selected */
+	unsigned enabled;	    /* enum imap_enabled */
+	struct mailbox *mailbox;    /* from authentication on */
+	struct mailbox_watch watch; /* of the mailbox */
+	bool revoked;		    /* the account may not be used any more */
+	struct view *view;	    /* while selected */
 	unsigned failed_logins;
-	unsigned bad_streak;           /* BAD replies one after another */
-	size_t keywords_announced;     /* keywords of the folder in the last untagged FLAGS */
-	bool idling;                   /* in IDLE: its tag is kept in idle_tag */
-	bool parked;                   /* no task runs */
-	bool pushed;                   /* woken by the view, not by the client */
-	bool over;                     /* after BYE, or the connection failed */
+	unsigned bad_streak;	   /* BAD replies one after another */
+	size_t keywords_announced; /* keywords of the folder in the last untagged FLAGS */
+	bool idling;		   /* in IDLE: its tag is kept in idle_tag */
+	bool parked;		   /* no task runs */
+	bool pushed;		   /* woken by the view, not by the client */
+	bool over;		   /* after BYE, or the connection failed */
 	char idle_tag[IMAP_TAG_MAX + 1];
-	uint64_t active_ms;            /* when the client last said something */
-	uint64_t keepalive_due_ms;     /* in IDLE: when to show a sign of life */
+	uint64_t active_ms;	   /* when the client last said something */
+	uint64_t keepalive_due_ms; /* in IDLE: when to show a sign of life */
 	struct buf out;
-	struct env_timer retry;        /* when memory for a task was out */
-	struct imap_command *command;  /* in progress; NULL while idle */
+	struct env_timer retry;	      /* when memory for a task was out */
+	struct imap_command *command; /* in progress; NULL while idle */
 };
 
 /* The command in progress; its memory is freed when it is answered. */
 struct imap_command {
 	struct arena arena;
-	struct buf text;               /* all lines and literals, as struct imap_parser wants them */
+	struct buf text; /* all lines and literals, as struct imap_parser wants them */
 	struct imap_literal *literals; /* in the arena */
 	size_t literal_count, literal_capacity;
-	struct bytes tag, name;        /* name in upper case, without "UID " */
-	bool uid;                      /* "UID " form */
+	struct bytes tag, name; /* name in upper case, without "UID " */
+	bool uid;		/* "UID " form */
 	struct imap_parser parser;
 	/* APPEND: the message literal follows on the stream, not yet asked for unless non-synchronising. */
 	bool literal_pending, literal_synchronising;
@@ -88,7 +88,12 @@ struct imap_command {
 };
 
 /* What a command handler returns: how its tagged reply reads; `text` is put behind it. */
-enum imap_result { IMAP_OK, IMAP_NO, IMAP_BAD, IMAP_NO_REPLY /* already given, or connection over */ };
+enum imap_result {
+	IMAP_OK,
+	IMAP_NO,
+	IMAP_BAD,
+	IMAP_NO_REPLY /* already given, or connection over */
+};
 
 struct imap_reply {
 	enum imap_result result;
@@ -117,8 +122,8 @@ imap_handler imap_cmd_append, imap_cmd_authenticate, imap_cmd_capability, imap_c
 	imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle,
 	imap_cmd_list, imap_cmd_login, imap_cmd_logout, imap_cmd_lsub, imap_cmd_move,
 	imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_search, imap_cmd_select,
-	imap_cmd_starttls, imap_cmd_status, imap_cmd_store, imap_cmd_subscribe,
-	imap_cmd_unselect, imap_cmd_unsubscribe;
+	imap_cmd_starttls, imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_unselect,
+	imap_cmd_unsubscribe;
 
 /* session->mailbox was logged in to: the session ends when its account is disabled. */
 void imap_authenticated(struct imap_session *session);

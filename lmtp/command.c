@@ -195,9 +195,8 @@ void lmtp_split_detail(struct bytes address, struct buf *base, struct bytes *det
 	const uint8_t *plus = local_size != 0 ? memchr(address.data, '+', local_size) : NULL;
 	size_t base_size = plus != NULL ? (size_t)(plus - address.data) : local_size;
 
-	*detail = plus != NULL
-			  ? bytes_slice(address, base_size + 1, local_size - base_size - 1)
-			  : bytes_make(NULL, 0);
+	*detail = plus != NULL ? bytes_slice(address, base_size + 1, local_size - base_size - 1)
+			       : bytes_make(NULL, 0);
 	buf_put(base, address.data, base_size);
 	buf_put_bytes(base, bytes_slice(address, local_size, address.size));
 }

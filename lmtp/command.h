@@ -38,7 +38,7 @@ enum lmtp_body { LMTP_BODY_7BIT, LMTP_BODY_8BITMIME };
 
 struct lmtp_path {
 	struct bytes path; /* mailbox without brackets or route; empty for <> */
-	uint64_t size;     /* SIZE=, 0 when absent */
+	uint64_t size;	   /* SIZE=, 0 when absent */
 	bool smtputf8;
 };
 

@@ -254,9 +254,8 @@ static enum err read_data(struct session *session, uint64_t *received)
 		size_t consumed;
 
 		if (input.size == 0) {
-			enum err err = stream_fill(session->stream,
-						   env_now_ms(server->env) +
-							   server->data_timeout_ms);
+			enum err err = stream_fill(
+				session->stream, env_now_ms(server->env) + server->data_timeout_ms);
 
 			if (err != ERR_OK)
 				return err;
@@ -295,9 +294,8 @@ static enum err command_data(struct session *session)
 	enum err err;
 
 	if (session->delivery == NULL || session->recipient_count == 0) {
-		reply_error(session, session->delivery == NULL
-					     ? "503 5.5.1 Say MAIL first"
-					     : "503 5.5.1 No valid recipients");
+		reply_error(session, session->delivery == NULL ? "503 5.5.1 Say MAIL first"
+							       : "503 5.5.1 No valid recipients");
 		return ERR_OK;
 	}
 	reply(session, "354 Send the message, end with <CRLF>.<CRLF>");

@@ -16,14 +16,14 @@
 #include "net/stream.h"
 
 struct lmtp_server {
-	const char *hostname;          /* in the greeting */
+	const char *hostname; /* in the greeting */
 	struct delivery_agent *agent;
 	struct account_source accounts; /* `find` only */
 	struct env *env;
-	uint64_t size_limit;           /* octets of a message; default 64 MiB */
-	size_t recipient_limit;        /* a transaction; default 100 */
-	uint64_t command_timeout_ms;   /* default 5 minutes */
-	uint64_t data_timeout_ms;      /* between two reads of DATA; default 3 minutes */
+	uint64_t size_limit;	     /* octets of a message; default 64 MiB */
+	size_t recipient_limit;	     /* a transaction; default 100 */
+	uint64_t command_timeout_ms; /* default 5 minutes */
+	uint64_t data_timeout_ms;    /* between two reads of DATA; default 3 minutes */
 	uint64_t transactions, delivered, refused; /* counted */
 };
 

@@ -105,12 +105,10 @@ static void watch_if_wanted(struct listener *listener)
 
 	if (listener->watch == NULL)
 		return;
-	loop_watch_set(
-		listener->watch,
-		wait_in_queue || listener->retry.armed || listener->draining ||
-				listener->env->stopped
-			? 0
-			: LOOP_READ);
+	loop_watch_set(listener->watch, wait_in_queue || listener->retry.armed ||
+							listener->draining || listener->env->stopped
+						? 0
+						: LOOP_READ);
 }
 
 /* ---- life ---- */
@@ -181,7 +179,7 @@ static enum err spawn_connection(struct listener *listener, struct connection *c
 				 int descriptor, const struct socket_address *peer)
 {
 	enum err err = stream_of_socket(listener->sched, descriptor, peer, connection_ended,
-				     connection, &connection->stream);
+					connection, &connection->stream);
 
 	if (err != ERR_OK) {
 		close(descriptor);

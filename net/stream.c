@@ -198,7 +198,7 @@ static void on_park_deadline(struct env_timer *timer)
 }
 
 enum err stream_of_socket(struct sched *sched, int descriptor, const struct socket_address *peer,
-		       void (*closed)(void *context), void *context, struct stream **out)
+			  void (*closed)(void *context), void *context, struct stream **out)
 {
 	struct stream *stream = memory_allocate(sizeof(*stream));
 	enum err err;

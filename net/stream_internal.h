@@ -13,8 +13,8 @@
  * which may be NULL, runs at the end of stream_close().
  */
 MUST_USE enum err stream_of_socket(struct sched *sched, int descriptor,
-				const struct socket_address *peer, void (*closed)(void *context),
-				void *context, struct stream **out);
+				   const struct socket_address *peer, void (*closed)(void *context),
+				   void *context, struct stream **out);
 /* Waits until a connect(2) in progress has ended, and gives its result. */
 WAITS MUST_USE enum err stream_wait_connected(struct stream *stream, uint64_t deadline_ms);
 /* The client's side of a handshake on a plain stream. */

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MPL-2.0
 # usage: lint.sh BUILD   The rules of the tree that a machine can check: licence lines, layers (from the
-# includes and from the symbols of the archives), forbidden functions, cppcheck.
+# includes and from the symbols of the archives), format, forbidden functions, cppcheck.
 set -u
 build=$1
 bad=0
@@ -36,6 +36,9 @@ includes imap 'engine/|mail/|net/|imap/' || bad=1
 
 ev=$(grep -rlE '^#include <ev\.h>' --include='*.[ch]' engine net mail lmtp imap tools 2>/dev/null)
 [ "$ev" = net/loop.c ] || complain "<ev.h> belongs in net/loop.c alone, found in: $ev"
+
+clang-format --dry-run --Werror $sources 2>&1 | grep -E '(error|warning):' | head -n 20 >&2
+[ "${PIPESTATUS[0]}" -eq 0 ] || complain "formatted otherwise: run \`make format\`"
 
 # The engine reaches the world only through env: none of these may be undefined in its objects.
 world='open|openat|fopen|creat|read|write|pread|pwrite|preadv|pwritev|socket|connect|bind|listen|accept|send|recv|poll|select|epoll_wait|clock_gettime|time|gettimeofday|random|rand|srandom|getrandom|getentropy|arc4random|randombytes_buf|randombytes_random|pthread_create|usleep|nanosleep|fork|system|popen|getenv'

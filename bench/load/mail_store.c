@@ -128,18 +128,19 @@ void mail_store_make_account(struct mail_store *store)
 
 	stage_check(key_random(env, &master), "key");
 	stage_check(account_keys_derive(master, &keys), "keys");
-	stage_check(account_make_birth(env, store->admin, CLUSTER, bytes_string(ADDRESS), &keys, &id,
-				       &record),
+	stage_check(account_make_birth(env, store->admin, CLUSTER, bytes_string(ADDRESS), &keys,
+				       &id, &record),
 		    "birth");
 	publish(store, &record);
 	stage_check(slot_create(env, &info, CLUSTER, id, bytes_string(PASSWORD), master, &slot),
 		    "slot");
 	slots[0] = bytes_of_buf(&slot);
-	stage_check(account_make_slots(keys.identity, CLUSTER, id,
-				       accounts_find(engine_accounts(store->engine),
-						     bytes_string(ADDRESS))
-						       ->counter + 1,
-				       true, slots, 1, &record),
+	stage_check(account_make_slots(
+			    keys.identity, CLUSTER, id,
+			    accounts_find(engine_accounts(store->engine), bytes_string(ADDRESS))
+					    ->counter +
+				    1,
+			    true, slots, 1, &record),
 		    "slots");
 	publish(store, &record);
 	buf_finish(&record);
@@ -160,10 +161,10 @@ static void deliver_one(struct mail_store *store, uint64_t number)
 	stage_check(delivery_begin(engine_delivery_agent(store->engine), bytes_string("s@s.org"),
 				   &delivery),
 		    "delivery");
-	stage_check(delivery_recipient(delivery,
-				       accounts_find(engine_accounts(store->engine),
-						     bytes_string(ADDRESS)),
-				       bytes_string(""), bytes_string(""), &index),
+	stage_check(delivery_recipient(
+			    delivery,
+			    accounts_find(engine_accounts(store->engine), bytes_string(ADDRESS)),
+			    bytes_string(""), bytes_string(""), &index),
 		    "recipient");
 	stage_check(delivery_write(delivery, bytes_string(text)), "write");
 	delivery_finish(delivery);

@@ -52,16 +52,16 @@ struct account_slot {
 /* As merged so far. Borrowed from the table; valid until the next apply. */
 struct account_record {
 	struct id128 id;
-	struct id128 tag;     /* pseudonym in record headers */
-	struct id128 stream;  /* its journal stream */
+	struct id128 tag;	       /* pseudonym in record headers */
+	struct id128 stream;	       /* its journal stream */
 	char address[ADDRESS_MAX + 1]; /* normalised */
-	enum account_status status; /* what it forbids is the caller's business */
-	uint64_t status_ms;	    /* of the record that set it; 0: none did */
+	enum account_status status;    /* what it forbids is the caller's business */
+	uint64_t status_ms;	       /* of the record that set it; 0: none did */
 	uint8_t identity_public[PUBLIC_SIZE];
 	uint8_t delivery_public[X25519_SIZE];
-	uint64_t counter;     /* of the newest key record */
+	uint64_t counter; /* of the newest key record */
 	uint64_t created_ms;
-	bool enrolled;        /* its user has logged in; until then the operator can read */
+	bool enrolled; /* its user has logged in; until then the operator can read */
 	const struct account_slot *slots;
 	size_t slot_count;
 };

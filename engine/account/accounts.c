@@ -36,9 +36,9 @@ static enum err read_new(struct accounts *accounts)
 
 	accounts->stale = false;
 	while (err == ERR_OK && more)
-		err = journal_read(accounts->journal, table_stream(TABLE_ACCOUNTS),
-				   &accounts->seen, READ_LIMIT, apply_entry, accounts,
-				   &accounts->seen, &complete, &more);
+		err = journal_read(accounts->journal, table_stream(TABLE_ACCOUNTS), &accounts->seen,
+				   READ_LIMIT, apply_entry, accounts, &accounts->seen, &complete,
+				   &more);
 	return err;
 }
 
@@ -90,9 +90,8 @@ enum err accounts_open(struct sched *sched, struct journal *journal, struct id12
 		return ERR_NOMEM;
 	accounts->sched = sched;
 	accounts->journal = journal;
-	accounts->watch = (struct journal_watch){.stream = table_stream(TABLE_ACCOUNTS),
-						 .notify = notify,
-						 .context = accounts};
+	accounts->watch = (struct journal_watch){
+		.stream = table_stream(TABLE_ACCOUNTS), .notify = notify, .context = accounts};
 	err = account_table_create(cluster, admin_public, &accounts->table);
 	if (err == ERR_OK)
 		err = journal_writer_create(journal, NULL, ID128_ZERO, &accounts->writer);

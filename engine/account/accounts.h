@@ -16,8 +16,7 @@ struct accounts;
 
 /* Reads the whole stream. ERR_UNAVAILABLE when the journal cannot be read. */
 WAITS MUST_USE enum err accounts_open(struct sched *sched, struct journal *journal,
-				      struct id128 cluster,
-				      const uint8_t admin_public[PUBLIC_SIZE],
+				      struct id128 cluster, const uint8_t admin_public[PUBLIC_SIZE],
 				      struct accounts **out);
 WAITS void accounts_close(struct accounts **accounts);
 const struct account_table *accounts_table(const struct accounts *accounts);

@@ -77,13 +77,13 @@ struct statement {
 	bool enrolled;
 	uint64_t number; /* counter, or milliseconds */
 	struct id128 account;
-	struct id128 tag, stream;	  /* birth */
-	struct bytes address;		  /* birth */
-	enum account_status status;	  /* status */
-	uint8_t signer[PUBLIC_SIZE];	  /* keys, slots */
-	uint8_t identity[PUBLIC_SIZE];	  /* birth, keys */
-	uint8_t delivery[X25519_SIZE];	  /* birth, keys */
-	struct account_slot *slots;	  /* keys, slots */
+	struct id128 tag, stream;      /* birth */
+	struct bytes address;	       /* birth */
+	enum account_status status;    /* status */
+	uint8_t signer[PUBLIC_SIZE];   /* keys, slots */
+	uint8_t identity[PUBLIC_SIZE]; /* birth, keys */
+	uint8_t delivery[X25519_SIZE]; /* birth, keys */
+	struct account_slot *slots;    /* keys, slots */
 	size_t slot_count;
 };
 

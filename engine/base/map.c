@@ -132,8 +132,7 @@ void *map_remove(struct map *map, const void *key)
 			break;
 		/* An entry may fill the hole only if its probe passes through it. */
 		home = home_of(map, next + sizeof(void *));
-		if (((index - home) & (map->capacity - 1)) <
-		    ((index - hole) & (map->capacity - 1)))
+		if (((index - home) & (map->capacity - 1)) < ((index - hole) & (map->capacity - 1)))
 			continue;
 		memcpy(slot_at(map, hole), next, slot_size(map));
 		hole = index;

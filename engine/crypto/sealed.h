@@ -81,10 +81,9 @@ typedef enum err blob_source(void *context, uint64_t offset, uint64_t size, stru
  * of ciphertext. ERR_AUTH: not this blob, or changed; ERR_CORRUPT, ERR_NEWER: sealed like that;
  * errors of `source` pass. On failure `out` is as it was.
  */
-WAITS MUST_USE enum err blob_open_range(const struct sealed_name *name,
-					const uint8_t key[KEY_SIZE], uint64_t sealed_size,
-					blob_source *source, void *context, uint64_t offset,
-					uint64_t size, struct buf *out);
+WAITS MUST_USE enum err blob_open_range(const struct sealed_name *name, const uint8_t key[KEY_SIZE],
+					uint64_t sealed_size, blob_source *source, void *context,
+					uint64_t offset, uint64_t size, struct buf *out);
 
 /* ---- envelopes: sealing to a delivery key ---- */
 

@@ -52,10 +52,10 @@
 
 enum slot_kind {
 	SLOT_PASSWORD = 1,
-	SLOT_RECOVERY = 2,   /* 160 random bits and a checksum, grouped base32 */
-	SLOT_APP = 3,        /* 128 random bits and more, prefixed with the slot id: fast */
-	SLOT_ENROLMENT = 4,  /* opened by an invitation or a first password; gone after the first login */
-	SLOT_MEMBER = 5      /* sealed to another account's X25519 key */
+	SLOT_RECOVERY = 2,  /* 160 random bits and a checksum, grouped base32 */
+	SLOT_APP = 3,	    /* 128 random bits and more, prefixed with the slot id: fast */
+	SLOT_ENROLMENT = 4, /* an invitation or a first password; gone after the first login */
+	SLOT_MEMBER = 5	    /* sealed to another account's X25519 key */
 };
 
 #define SLOT_ENCODED_MAX 512u
@@ -83,9 +83,8 @@ MUST_USE enum err slot_inspect(struct bytes slot, struct slot_info *out);
  * Appends the encoded slot. ERR_INVALID: parameters, or a secret that this kind cannot have.
  */
 WAITS MUST_USE enum err slot_create(struct env *env, const struct slot_info *info,
-				    struct id128 cluster, struct id128 account,
-				    struct bytes secret, const struct key *master,
-				    struct buf *out);
+				    struct id128 cluster, struct id128 account, struct bytes secret,
+				    const struct key *master, struct buf *out);
 /*
  * ERR_AUTH: wrong secret, or not this account's slot; a code with a wrong checksum costs no work.
  * ERR_UNAVAILABLE: no memory for Argon2. ERR_CORRUPT, ERR_NEWER, ERR_INVALID as slot_inspect().

@@ -252,8 +252,8 @@ enum err directory_record_merge(struct directory_record *into, const struct dire
 	return err;
 }
 
-enum err directory_record_learn(struct directory_record *record,
-				const struct column_header *header, struct hash128 seal)
+enum err directory_record_learn(struct directory_record *record, const struct column_header *header,
+				struct hash128 seal)
 {
 	const struct directory_birth birth = {.uuid = header->uuid,
 					      .node = header->node,
@@ -313,8 +313,8 @@ static void decode_list(struct cursor *cursor, struct list_shape shape, struct d
 	if (cursor->err != ERR_OK || count == 0)
 		return;
 	for (size_t i = 1; i < count; i++)
-		if (memcmp(items.data + (i - 1) * shape.item_size,
-			   items.data + i * shape.item_size, shape.key_size) >= 0)
+		if (memcmp(items.data + (i - 1) * shape.item_size, items.data + i * shape.item_size,
+			   shape.key_size) >= 0)
 			cursor_fail(cursor);
 	if (cursor->err != ERR_OK)
 		return;

@@ -17,7 +17,8 @@ struct directory_store {
 	uint64_t version;
 };
 
-enum err directory_store_create(const struct directory_store_options *options, struct directory_store **out)
+enum err directory_store_create(const struct directory_store_options *options,
+				struct directory_store **out)
 {
 	struct directory_store *store = memory_allocate(sizeof(*store));
 	enum err err = ERR_OK;
@@ -132,7 +133,8 @@ static enum err seal_change(void *context, const struct entry_place *place, stru
 	return payload->err;
 }
 
-enum err directory_store_publish(struct directory_store *store, const struct directory_record *change)
+enum err directory_store_publish(struct directory_store *store,
+				 const struct directory_record *change)
 {
 	struct directory_record copy = *change;
 	struct journal_append append = {.stream = table_stream(TABLE_DIRECTORY),
@@ -146,12 +148,14 @@ enum err directory_store_publish(struct directory_store *store, const struct dir
 	return err == ERR_OK ? directory_store_learn(store, change) : err;
 }
 
-const struct directory_record *directory_store_get(const struct directory_store *store, uint64_t set)
+const struct directory_record *directory_store_get(const struct directory_store *store,
+						   uint64_t set)
 {
 	return map_get(&store->records, &set);
 }
 
-const struct directory_record *directory_store_next(const struct directory_store *store, size_t *position)
+const struct directory_record *directory_store_next(const struct directory_store *store,
+						    size_t *position)
 {
 	return map_next(&store->records, position, NULL);
 }

@@ -21,19 +21,23 @@ struct directory_store_options {
 
 struct directory_store;
 
-MUST_USE enum err directory_store_create(const struct directory_store_options *options, struct directory_store **out);
+MUST_USE enum err directory_store_create(const struct directory_store_options *options,
+					 struct directory_store **out);
 void directory_store_destroy(struct directory_store **store);
 /* Merges what the journal holds beyond what was read before. *complete as journal_read(). */
 WAITS MUST_USE enum err directory_store_refresh(struct directory_store *store, bool *complete);
 /* Appends to the journal, durable when it returns ERR_OK, and merges. */
 WAITS MUST_USE enum err directory_store_publish(struct directory_store *store,
-				      const struct directory_record *change);
+						const struct directory_record *change);
 /* Merges without publishing: what a column's header says. */
-MUST_USE enum err directory_store_learn(struct directory_store *store, const struct directory_record *record);
+MUST_USE enum err directory_store_learn(struct directory_store *store,
+					const struct directory_record *record);
 /* NULL when unknown. Valid until the next wait. */
-const struct directory_record *directory_store_get(const struct directory_store *store, uint64_t set);
+const struct directory_record *directory_store_get(const struct directory_store *store,
+						   uint64_t set);
 /* Visits all, in no order. Start with *position = 0; NULL at the end. No wait meanwhile. */
-const struct directory_record *directory_store_next(const struct directory_store *store, size_t *position);
+const struct directory_record *directory_store_next(const struct directory_store *store,
+						    size_t *position);
 /* Counts changes: who waits across one looks anew when it has moved. */
 uint64_t directory_store_version(const struct directory_store *store);
 

@@ -115,8 +115,8 @@ void column_header_encode(const struct column_header *header, uint8_t out[COLUMN
 	for (size_t i = 0; i < COLUMN_PREDECESSOR_MAX; i++)
 		buf_put_u64(&block, i < header->predecessor_count ? header->predecessors[i] : 0);
 	for (size_t i = 0; i < PROFILE_MEMBER_MAX; i++)
-		buf_put_id(&block, i < profile_members(header->profile) ? header->members[i]
-									: ID128_ZERO);
+		buf_put_id(&block,
+			   i < profile_members(header->profile) ? header->members[i] : ID128_ZERO);
 	close_block(&block, out);
 }
 
@@ -203,8 +203,8 @@ void column_header_put(const struct column_header *header, struct buf *out)
 	}
 }
 
-enum err column_header_find(struct bytes both, uint64_t set, uint8_t column,
-			    enum column_kind kind, struct column_header *out)
+enum err column_header_find(struct bytes both, uint64_t set, uint8_t column, enum column_kind kind,
+			    struct column_header *out)
 {
 	enum err err = ERR_CORRUPT;
 
@@ -212,8 +212,7 @@ enum err column_header_find(struct bytes both, uint64_t set, uint8_t column,
 		enum err copy = column_header_decode(both.data + at, out);
 
 		/* One that a write for another file has put here is no better than a damaged one. */
-		if (copy == ERR_OK && out->set == set && out->column == column &&
-		    out->kind == kind)
+		if (copy == ERR_OK && out->set == set && out->column == column && out->kind == kind)
 			return ERR_OK;
 		if (copy == ERR_NEWER)
 			err = copy;
@@ -349,8 +348,7 @@ static void get_certificate(struct cursor *cursor, struct set_certificate *out)
 static bool trailer_plausible(const struct column_trailer *trailer)
 {
 	const struct set_certificate *certificate = &trailer->certificate;
-	struct hash128 seal =
-		set_seal_id(trailer->set, trailer->uuid, &certificate->descriptor);
+	struct hash128 seal = set_seal_id(trailer->set, trailer->uuid, &certificate->descriptor);
 
 	return (trailer->kind == COLUMN_DATA || trailer->kind == COLUMN_PARITY) &&
 	       trailer->column < profile_members(certificate->descriptor.profile) &&

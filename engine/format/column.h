@@ -178,10 +178,11 @@ MUST_USE enum err column_header_decode(const uint8_t in[COLUMN_HEADER_SIZE],
 void column_header_put(const struct column_header *header, struct buf *out);
 /* From LOG_HEADER_SIZE bytes: the first copy that is intact and of this column. */
 MUST_USE enum err column_header_find(struct bytes both, uint64_t set, uint8_t column,
-				      enum column_kind kind, struct column_header *out);
+				     enum column_kind kind, struct column_header *out);
 
 /* The name of what the votes agree on. */
-struct hash128 set_seal_id(uint64_t set, struct id128 uuid, const struct set_descriptor *descriptor);
+struct hash128 set_seal_id(uint64_t set, struct id128 uuid,
+			   const struct set_descriptor *descriptor);
 /* Length of the longest column: what parity covers. */
 uint64_t set_descriptor_longest(const struct set_descriptor *descriptor);
 

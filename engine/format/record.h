@@ -52,12 +52,12 @@
 #define RECORD_NO_COLUMN 0xffu
 
 enum record_type {
-	RECORD_BLOB = 1,    /* a piece of a blob */
-	RECORD_MIRROR = 2,  /* payload: a record of a data column, verbatim */
-	RECORD_LOST = 3,    /* stands where records were lost for good; payload: zeros that fill it */
-	RECORD_FENCE = 4,   /* the member accepts no more appends */
-	RECORD_VOTE = 5,    /* the member's vote for a seal */
-	RECORD_ENTRY = 6,   /* a journal entry */
+	RECORD_BLOB = 1,   /* a piece of a blob */
+	RECORD_MIRROR = 2, /* payload: a record of a data column, verbatim */
+	RECORD_LOST = 3,  /* stands where records were lost for good; payload: zeros that fill it */
+	RECORD_FENCE = 4, /* the member accepts no more appends */
+	RECORD_VOTE = 5,  /* the member's vote for a seal */
+	RECORD_ENTRY = 6, /* a journal entry */
 	RECORD_MANIFEST = 7,
 	RECORD_PAGE = 8,
 	RECORD_PROMISE = 9, /* a replica's promise to an epoch */

@@ -12,7 +12,7 @@
 #define FILE_SIZE_MAX ((uint64_t)4 << 30)
 
 static const struct fsck_code_info infos[] = {
-#define X(code, name, severity, safe, message, question) \
+#define X(code, name, severity, safe, message, question)                                           \
 	{#code, #name, FSCK_##severity, safe, message, question},
 	FSCK_PROBLEMS(X)
 #undef X

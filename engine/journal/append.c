@@ -73,7 +73,7 @@ struct target {
 struct batch {
 	struct journal *journal;
 	struct batch *next, **link; /* in journal->batches */
-	struct lane *lane; /* NULL: acknowledged, or its writer is gone */
+	struct lane *lane;	    /* NULL: acknowledged, or its writer is gone */
 	size_t references;
 	struct id128 stream, incarnation;
 	uint64_t first_seq;

@@ -145,8 +145,9 @@ enum err journal_agree(struct journal *journal, struct id128 stream, struct jour
 		err = ask_everybody(journal, stream, &answers, &out->silent);
 	if (err == ERR_OK) {
 		model = first_designated(&answers);
-		err = model == NULL ? ERR_UNAVAILABLE
-				    : agrees(&answers, model) ? ERR_OK : ERR_STALE;
+		err = model == NULL		? ERR_UNAVAILABLE
+		      : agrees(&answers, model) ? ERR_OK
+						: ERR_STALE;
 	}
 	if (err == ERR_OK)
 		err = vector_copy(&model->vector, &out->vector);

@@ -33,7 +33,7 @@ struct journal_writer;
 enum entry_kind {
 	ENTRY_DELIVERY = 1,  /* sealed to the account's delivery key, by a delivering node */
 	ENTRY_OPERATION = 2, /* sealed under the account's directory key, by its home */
-	ENTRY_TABLE = 3      /* clear, signed: one of the cluster's tables */
+	ENTRY_TABLE = 3	     /* clear, signed: one of the cluster's tables */
 };
 
 #define ENTRY_PAYLOAD_MAX (1024u * 1024)
@@ -69,14 +69,14 @@ struct entry {
 	uint64_t epoch;
 	struct id128 incarnation;
 	uint64_t seq;
-	uint64_t floor;               /* oldest open upload of the blob writer below */
+	uint64_t floor;		       /* oldest open upload of the blob writer below */
 	struct id128 blob_incarnation; /* zero when no blob is named */
-	const struct blob_ref *blobs; /* named in clear: ids and extents */
+	const struct blob_ref *blobs;  /* named in clear: ids and extents */
 	size_t blob_count;
-	struct id128 signer;          /* the writer's node; zero: its entries are not signed */
+	struct id128 signer;		   /* the writer's node; zero: its entries are not signed */
 	uint8_t signature[SIGNATURE_SIZE]; /* zeros: a later one of its batch vouches for it */
 	struct bytes payload;
-	struct bytes signed_part;     /* what the signature covers: clear part and payload */
+	struct bytes signed_part; /* what the signature covers: clear part and payload */
 };
 
 /* Where an entry will stand: known only when its turn comes, and sealed into it. */
@@ -84,7 +84,8 @@ struct entry_place {
 	uint8_t group;
 	struct id128 stream, incarnation;
 	uint64_t seq;
-	uint8_t previous[32]; /* digest_256 of the writer's previous entry's signed part in this stream; zeros for the first */
+	/* digest_256 of the writer's previous entry's signed part in this stream; zeros: the first */
+	uint8_t previous[32];
 };
 
 struct journal_append {
@@ -119,7 +120,8 @@ struct id128 journal_writer_incarnation(const struct journal_writer *writer);
  * quorum. ERR_FENCED, ERR_CONFLICT: the writer is of no more use in this stream; a home that gets a
  * new epoch takes a new writer.
  */
-WAITS MUST_USE enum err journal_append(struct journal_writer *writer, struct journal_append *append);
+WAITS MUST_USE enum err journal_append(struct journal_writer *writer,
+				       struct journal_append *append);
 
 /*
  * Visits entries outside `after` (may be NULL: all), each incarnation in seq order, incarnations by
@@ -144,10 +146,12 @@ struct promise_result {
 };
 
 /* Raises the promised epoch of a stream on a majority. ERR_FENCED when one is higher. */
-WAITS MUST_USE enum err journal_promise(struct journal *journal, struct id128 stream, uint64_t epoch,
-					struct id128 home, struct promise_result *result);
+WAITS MUST_USE enum err journal_promise(struct journal *journal, struct id128 stream,
+					uint64_t epoch, struct id128 home,
+					struct promise_result *result);
 /* The highest epoch promised by any of a majority of replicas; 0 when none. */
-WAITS MUST_USE enum err journal_epoch(struct journal *journal, struct id128 stream, uint64_t *epoch);
+WAITS MUST_USE enum err journal_epoch(struct journal *journal, struct id128 stream,
+				      uint64_t *epoch);
 
 /*
  * What every designated replica of the stream holds, or let go because a manifest covers it
@@ -160,23 +164,23 @@ WAITS MUST_USE enum err journal_stable(struct journal *journal, struct id128 str
 /* ---- manifests and pages ---- */
 
 struct manifest_page {
-	struct id128 id;         /* random, fresh for each content */
+	struct id128 id;	      /* random, fresh for each content */
 	const struct blob_ref *blobs; /* what the page's messages refer to: clear, authenticated */
 	size_t blob_count;
-	struct bytes payload;    /* sealed */
+	struct bytes payload; /* sealed */
 };
 
 struct manifest {
 	struct id128 stream;
-	struct id128 id;         /* random */
+	struct id128 id;	  /* random */
 	struct id128 incarnation; /* of the home that wrote it */
 	uint64_t epoch, floor;
-	struct vector vector;    /* entries that it stands for */
-	struct id128 *pages;     /* all pages, new and reused */
+	struct vector vector; /* entries that it stands for */
+	struct id128 *pages;  /* all pages, new and reused */
 	size_t page_count;
-	struct blob_ref *blobs;  /* FETCH cache blobs */
+	struct blob_ref *blobs; /* FETCH cache blobs */
 	size_t blob_count;
-	struct bytes payload;    /* sealed: the roots of the state */
+	struct bytes payload; /* sealed: the roots of the state */
 };
 
 /*
@@ -184,14 +188,14 @@ struct manifest {
  * allows. ERR_STALE: pages that are to be reused are not held any more, because another home's
  * manifest was stored meanwhile; write all pages anew.
  */
-WAITS MUST_USE enum err journal_put_manifest(struct journal *journal, const struct manifest *manifest,
+WAITS MUST_USE enum err journal_put_manifest(struct journal *journal,
+					     const struct manifest *manifest,
 					     const struct manifest_page *new_pages,
 					     size_t new_page_count);
 /* Every manifest that no other one held dominates: none, one, or siblings. */
-WAITS MUST_USE enum err journal_manifests(struct journal *journal, struct id128 stream,
-					  enum err (*each)(void *context,
-							   const struct manifest *manifest),
-					  void *context);
+WAITS MUST_USE enum err
+journal_manifests(struct journal *journal, struct id128 stream,
+		  enum err (*each)(void *context, const struct manifest *manifest), void *context);
 /* Appends the page's payload. */
 WAITS MUST_USE enum err journal_read_page(struct journal *journal, struct id128 stream,
 					  struct id128 page, struct buf *payload);
@@ -220,7 +224,7 @@ struct journal_status {
 	uint64_t entries, appended, segments, bytes, truncated;
 	unsigned replicas_live, write_quorum;
 	unsigned volumes_tolerated; /* volume losses that lose no entry, now */
-	uint64_t lagging;           /* entries that some live designated replica lacks */
+	uint64_t lagging;	    /* entries that some live designated replica lacks */
 };
 void journal_get_status(const struct journal *journal, struct journal_status *out);
 

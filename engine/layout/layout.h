@@ -24,7 +24,7 @@ struct layout_volume {
 	char zone[32];
 	uint32_t weight; /* relative capacity, >= 1 */
 	bool failed;
-	bool full;       /* no new columns */
+	bool full; /* no new columns */
 };
 
 struct layout {

@@ -170,7 +170,8 @@ bool account_state_deleted(const struct account_state *state, struct id128 id)
 
 enum err account_state_put_deleted(struct account_state *state, struct id128 folder)
 {
-	enum err err = ARRAY_GROW(state->deleted_folders, state->deleted_capacity, state->deleted_count);
+	enum err err =
+		ARRAY_GROW(state->deleted_folders, state->deleted_capacity, state->deleted_count);
 
 	if (!err)
 		state->deleted_folders[state->deleted_count++] = folder;
@@ -208,7 +209,7 @@ enum err account_state_put_subscription(struct account_state *state, struct byte
 
 	if (!account_state_subscription(state, name)) {
 		err = ARRAY_GROW(state->subscriptions, state->subscription_capacity,
-			   state->subscription_count);
+				 state->subscription_count);
 		if (!err)
 			err = copy_text(name, &copy);
 		if (err)
@@ -308,7 +309,8 @@ enum err account_state_put_transaction(struct account_state *state, const uint8_
 			state->transactions[found].arrival_ms = arrival_ms;
 		return ERR_OK;
 	}
-	err = ARRAY_GROW(state->transactions, state->transaction_capacity, state->transaction_count);
+	err = ARRAY_GROW(state->transactions, state->transaction_capacity,
+			 state->transaction_count);
 	if (!err)
 		err = id_index_reserve(&state->transaction_ids, transaction_items(state));
 	if (err)
@@ -506,8 +508,8 @@ static enum err apply_in_folder(struct account_state *state, struct folder *fold
 			messages->recent_floor = operation->uid;
 		return ERR_OK;
 	case OPERATION_DROPPED:
-		return collection_drop(messages, operation->dropped, touch,
-				       state->listener.removed, state->listener.context);
+		return collection_drop(messages, operation->dropped, touch, state->listener.removed,
+				       state->listener.context);
 	case OPERATION_FOLDER:
 	case OPERATION_FOLDER_DELETE:
 	case OPERATION_SUBSCRIBE:
@@ -567,8 +569,7 @@ static enum err check_entry(struct bytes plain, uint64_t *clock)
 static enum err take_horizon(struct account_state *state, struct operation_reader *reader,
 			     struct entry_mark from)
 {
-	struct horizon horizon = {
-		.from = from, .node = reader->node, .seen = reader->context};
+	struct horizon horizon = {.from = from, .node = reader->node, .seen = reader->context};
 	enum err err = horizons_add(&state->horizons, &horizon);
 
 	if (!err)
@@ -803,8 +804,7 @@ static enum err release_held(struct account_state *state)
 			i = 0;
 			continue;
 		}
-		if (applied + 1 != first->seq ||
-		    !has_context(state, bytes_of_buf(&first->plain)) ||
+		if (applied + 1 != first->seq || !has_context(state, bytes_of_buf(&first->plain)) ||
 		    !(last = end_of_group(state, first, &whole))) {
 			i++;
 			continue;
@@ -879,8 +879,8 @@ enum err account_state_end_groups(struct account_state *state, struct id128 own,
 		enum err err;
 
 		if (id128_equal(incarnation, own) ||
-		    held->seq != vector_get(&state->applied, incarnation) + 1 ||
-		    !held->continues || vector_get(known, incarnation) != reached) {
+		    held->seq != vector_get(&state->applied, incarnation) + 1 || !held->continues ||
+		    vector_get(known, incarnation) != reached) {
 			i++;
 			continue;
 		}

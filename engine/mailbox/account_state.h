@@ -83,7 +83,7 @@ struct account_listener {
 struct account_state {
 	struct writers writers;
 	struct horizons horizons;
-	struct vector applied;   /* operation entries that are in */
+	struct vector applied;	 /* operation entries that are in */
 	struct folder **folders; /* by id */
 	size_t folder_count, folder_capacity;
 	struct id128 *deleted_folders;
@@ -160,8 +160,8 @@ MUST_USE enum err folder_put_key(struct folder *folder, const struct folder_key 
 /* Names the folder, puts a key in it, unless what it has is later. */
 MUST_USE enum err account_state_name_folder(struct account_state *state, struct folder *folder,
 					    struct bytes name, struct stamp stamp);
-MUST_USE enum err account_state_key_folder(const struct account_state *state,
-					   struct folder *folder, const struct folder_key *key);
+MUST_USE enum err account_state_key_folder(const struct account_state *state, struct folder *folder,
+					   const struct folder_key *key);
 bool account_state_deleted(const struct account_state *state, struct id128 folder);
 /* INV 3. Not one that is deleted already. */
 MUST_USE enum err account_state_delete_folder(struct account_state *state, struct id128 id);
@@ -170,7 +170,7 @@ MUST_USE enum err account_state_put_subscription(struct account_state *state, st
 						 bool subscribed, struct stamp stamp);
 MUST_USE enum err account_state_put_drained(struct account_state *state,
 					    const struct operation_drained *drained);
-MUST_USE enum err account_state_put_transaction(struct account_state *state,
-						const uint8_t hash[16], uint64_t arrival_ms);
+MUST_USE enum err account_state_put_transaction(struct account_state *state, const uint8_t hash[16],
+						uint64_t arrival_ms);
 
 #endif

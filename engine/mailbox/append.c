@@ -66,8 +66,7 @@ enum err append_write(struct appending *appending, struct bytes message)
 	enum err err = hook->feed(appending->parser, message);
 
 	for (size_t offset = 0; offset < message.size && !err; offset += FEED_SIZE) {
-		err = blob_sealer_update(appending->sealer,
-					 bytes_slice(message, offset, FEED_SIZE),
+		err = blob_sealer_update(appending->sealer, bytes_slice(message, offset, FEED_SIZE),
 					 &appending->frames);
 		if (!err && appending->frames.size)
 			err = send_frames(appending);
@@ -146,8 +145,8 @@ enum err append_finish(struct appending *appending, uint8_t system, const struct
 	struct operation operation = {.kind = OPERATION_ADD, .folder = appending->folder};
 	struct bytes nothing = {NULL, 0};
 	struct buf summary = {0}, names = {0};
-	enum err err = folder ? mailbox_check_keywords(folder, keywords, keyword_count)
-			      : ERR_NOTFOUND;
+	enum err err =
+		folder ? mailbox_check_keywords(folder, keywords, keyword_count) : ERR_NOTFOUND;
 
 	if (!err)
 		err = finish_upload(appending, &operation.add.blob);

@@ -182,9 +182,9 @@ static size_t cleared_names(const struct store *store, struct bytes out[KEYWORD_
 	return count;
 }
 
-static enum err put_store(struct change *change, const struct view *view,
-			  const struct store *store, const struct bytes *keywords,
-			  size_t keyword_count, const struct selection *selection)
+static enum err put_store(struct change *change, const struct view *view, const struct store *store,
+			  const struct bytes *keywords, size_t keyword_count,
+			  const struct selection *selection)
 {
 	struct bytes cleared[KEYWORD_MAX];
 	size_t cleared_count = cleared_names(store, cleared);
@@ -402,13 +402,12 @@ static enum err make_changes(struct copying *copying)
 	size_t count = copying->selection.count;
 
 	copying->to_uids = memory_array(count, sizeof(*copying->to_uids));
-	copying->changes = memory_array(count / OPERATION_BLOBS_MAX + 1,
-					sizeof(struct change *));
+	copying->changes = memory_array(count / OPERATION_BLOBS_MAX + 1, sizeof(struct change *));
 	if (!copying->to_uids || !copying->changes)
 		return ERR_NOMEM;
 	for (size_t first = 0; first < count; first += OPERATION_BLOBS_MAX) {
-		size_t before = first + OPERATION_BLOBS_MAX < count ? first + OPERATION_BLOBS_MAX
-								    : count;
+		size_t before =
+			first + OPERATION_BLOBS_MAX < count ? first + OPERATION_BLOBS_MAX : count;
 		struct change *change = change_create();
 		enum err err;
 

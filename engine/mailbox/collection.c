@@ -305,7 +305,7 @@ static enum err supersede(struct collection *collection, uint32_t uid, uint32_t 
 	if (position < collection->superseded_count && collection->superseded[position].uid == uid)
 		return ERR_OK;
 	err = ARRAY_GROW(collection->superseded, collection->superseded_capacity,
-		   collection->superseded_count);
+			 collection->superseded_count);
 	if (err)
 		return err;
 	memmove(&collection->superseded[position + 1], &collection->superseded[position],
@@ -366,12 +366,13 @@ static enum err register_for(struct collection *collection, struct message_state
 		collection->free_register = collection->registers[at].next;
 	} else {
 		err = ARRAY_GROW(collection->registers, collection->register_capacity,
-			   collection->register_count);
+				 collection->register_count);
 		if (err)
 			return err;
 		at = (uint32_t)collection->register_count++;
 	}
-	collection->registers[at] = (struct flag_register){.next = message->registers, .flag = flag};
+	collection->registers[at] =
+		(struct flag_register){.next = message->registers, .flag = flag};
 	message->registers = at;
 	*out = &collection->registers[at];
 	return ERR_OK;
@@ -388,8 +389,8 @@ static void give_registers(struct collection *collection, struct message_state *
 	}
 }
 
-static enum err set_flag(struct collection *collection, struct message_state *message,
-			 uint8_t flag, bool value, const struct touch *touch)
+static enum err set_flag(struct collection *collection, struct message_state *message, uint8_t flag,
+			 bool value, const struct touch *touch)
 {
 	struct flag_register *stamp = NULL;
 	enum err err = register_for(collection, message, flag, &stamp);
@@ -444,8 +445,7 @@ static enum err keyword_bits(struct collection *collection, const struct name_li
 	*out = (struct keyword_bits){{0}};
 	while (cursor_left(&cursor)) {
 		size_t bit;
-		enum err err =
-			collection_make_keyword(collection, cursor_block(&cursor), &bit);
+		enum err err = collection_make_keyword(collection, cursor_block(&cursor), &bit);
 
 		if (err == ERR_LIMIT)
 			continue;
@@ -457,8 +457,7 @@ static enum err keyword_bits(struct collection *collection, const struct name_li
 }
 
 static enum err set_keywords(struct collection *collection, struct message_state *message,
-			     const struct keyword_bits *bits, bool value,
-			     const struct touch *touch)
+			     const struct keyword_bits *bits, bool value, const struct touch *touch)
 {
 	for (uint8_t i = 0; i < KEYWORD_MAX; i++) {
 		enum err err;
@@ -504,16 +503,16 @@ static enum err flag_message(struct collection *collection, uint32_t slot,
 enum err collection_flags(struct collection *collection, const struct operation *operation,
 			  const struct touch *touch)
 {
-	struct flag_change change = {operation->flags.system_set, operation->flags.system_clear,
-				     {{0}}, {{0}}};
+	struct flag_change change = {
+		operation->flags.system_set, operation->flags.system_clear, {{0}}, {{0}}};
 	enum err err = keyword_bits(collection, &operation->flags.keywords_set, &change.set);
 
 	if (!err)
 		err = keyword_bits(collection, &operation->flags.keywords_clear, &change.clear);
 	for (size_t i = 0; i < operation->run_count && !err; i++) {
 		for (uint32_t j = 0; j < operation->runs[i].count && !err; j++) {
-			uint32_t slot = collection_resolve(collection,
-							   operation->runs[i].first + j);
+			uint32_t slot =
+				collection_resolve(collection, operation->runs[i].first + j);
 
 			if (slot != SLOT_NONE)
 				err = flag_message(collection, slot, &change, touch);
@@ -684,7 +683,7 @@ enum err collection_restore_tombstone(struct collection *collection, struct id12
 	    ID_INDEX_NONE)
 		return ERR_OK;
 	err = ARRAY_GROW(collection->tombstones, collection->tombstone_capacity,
-		   collection->tombstone_count);
+			 collection->tombstone_count);
 	if (!err)
 		err = id_index_reserve(&collection->tombstone_ids, tombstone_items(collection));
 	if (err)
@@ -780,8 +779,8 @@ enum err collection_expunge(struct collection *collection, const struct uid_run 
 		for (uint32_t j = 0; j < runs[i].count && !err; j++) {
 			uint32_t slot = collection_resolve(collection, runs[i].first + j);
 
-			if (slot == SLOT_NONE || collection_find(collection,
-								 collection->slots[slot].id) != slot)
+			if (slot == SLOT_NONE ||
+			    collection_find(collection, collection->slots[slot].id) != slot)
 				continue;
 			err = ARRAY_GROW(buried, capacity, count);
 			if (err)
@@ -822,8 +821,8 @@ static bool flag_value(const struct message_state *message, uint8_t flag)
 
 /* INV 2: the flags that no register speaks of are the message's own, the same in both states. */
 static enum err join_flags(struct collection *collection, struct message_state *message,
-			   const struct message_state *other,
-			   const struct flag_register *registers, size_t register_count)
+			   const struct message_state *other, const struct flag_register *registers,
+			   size_t register_count)
 {
 	enum err err = ERR_OK;
 

@@ -49,12 +49,12 @@ struct message_state {
 	uint64_t arrival_ms;
 	uint64_t modseq;
 	uint64_t keywords[2];
-	struct entry_mark created; /* the entry that added it; of delivered ones only one of those */
+	struct entry_mark created; /* the entry that added it; delivered: one of those */
 	struct entry_mark stamped; /* the entry that gave the present UID */
 	struct entry_mark touched; /* the last entry that touched it */
-	uint32_t uid;              /* 0: the slot is free */
-	uint32_t registers;        /* first of its flag registers; SLOT_NONE */
-	uint32_t cache;            /* number of the cache block that holds its summary; 0: none */
+	uint32_t uid;		   /* 0: the slot is free */
+	uint32_t registers;	   /* first of its flag registers; SLOT_NONE */
+	uint32_t cache;		   /* number of the cache block that holds its summary; 0: none */
 	uint32_t epoch;
 	int16_t zone_minutes;
 	uint8_t system;
@@ -136,7 +136,7 @@ struct collection {
 	struct recent_change changes[CHANGES_KEPT];
 	uint64_t change_count;
 	uint64_t order_version; /* raised when messages come, go, or change their UID */
-	struct uid_list *uids;  /* of uids_version */
+	struct uid_list *uids;	/* of uids_version */
 	uint64_t uids_version;
 	struct page_range *pages;
 	size_t page_count, page_capacity;
@@ -169,11 +169,9 @@ MUST_USE enum err collection_stamp(struct collection *collection, uint32_t old_u
 void collection_touch(struct collection *collection, const struct uid_run *runs, size_t run_count,
 		      const struct touch *touch);
 /* A tombstone for an id that may be added by another home, too. */
-MUST_USE enum err collection_drop(struct collection *collection, struct id128 id,
-				  const struct touch *touch,
-				  void (*removed)(void *context,
-						  const struct message_state *message),
-				  void *context);
+MUST_USE enum err
+collection_drop(struct collection *collection, struct id128 id, const struct touch *touch,
+		void (*removed)(void *context, const struct message_state *message), void *context);
 
 /* What another state says of what was taken away; its mark is numbered as here. */
 void collection_join_removals(struct collection *collection, const struct removals *other);
@@ -214,7 +212,7 @@ MUST_USE enum err collection_restore(struct collection *collection,
 				     const struct blob_ref *blob,
 				     const struct flag_register *registers, size_t register_count);
 MUST_USE enum err collection_restore_superseded(struct collection *collection, uint32_t uid,
-						 uint32_t current_uid);
+						uint32_t current_uid);
 MUST_USE enum err collection_restore_tombstone(struct collection *collection, struct id128 id,
 					       struct entry_mark expunged);
 /* Forgets the tombstones that `unneeded` names. */

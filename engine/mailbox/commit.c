@@ -213,8 +213,7 @@ static enum err batch_plain(struct batch *batch, const struct entry_place *place
 	struct id128 *ended = NULL;
 	enum err err = ERR_OK;
 
-	if ((mends && !head.continued) ||
-	    !id128_equal(mailbox->context_of, place->incarnation)) {
+	if ((mends && !head.continued) || !id128_equal(mailbox->context_of, place->incarnation)) {
 		head.context = &mailbox->state.applied;
 		head.mended = mends || !restamp_any(&mailbox->state);
 		err = list_ended(mailbox, place->incarnation, &ended, &head.ended_count);

@@ -195,9 +195,9 @@ static WAITS enum err recipient_send_frames(struct recipient *recipient)
 static WAITS enum err recipient_feed(struct recipient *recipient, struct bytes plain)
 {
 	for (size_t offset = 0; offset < plain.size; offset += FEED_SIZE) {
-		enum err err = blob_sealer_update(recipient->sealer,
-						  bytes_slice(plain, offset, FEED_SIZE),
-						  &recipient->frames);
+		enum err err =
+			blob_sealer_update(recipient->sealer, bytes_slice(plain, offset, FEED_SIZE),
+					   &recipient->frames);
 
 		if (!err && recipient->frames.size)
 			err = recipient_send_frames(recipient);

@@ -83,9 +83,9 @@ struct delivery_content {
 	uint64_t arrival_ms;
 	uint64_t plain_size;
 	uint8_t transaction_hash[16]; /* keyed by the account: recipient, sender, message */
-	struct bytes folder;          /* borrowed */
-	struct bytes summary;         /* borrowed */
-	uint8_t previous[32];         /* chain: entry_place.previous */
+	struct bytes folder;	      /* borrowed */
+	struct bytes summary;	      /* borrowed */
+	uint8_t previous[32];	      /* chain: entry_place.previous */
 };
 
 void delivery_content_encode(const struct delivery_content *content, struct buf *out);

@@ -48,7 +48,7 @@ struct drain {
 	struct mailbox *mailbox;
 	struct pending *items;
 	size_t count;
-	bool met_operations;    /* of another home: ours are in the state */
+	bool met_operations;	/* of another home: ours are in the state */
 	bool without_summaries; /* there is no room for their block */
 };
 
@@ -131,10 +131,10 @@ static enum err open_pending(struct drain *drain, struct pending *pending)
 
 	delivery_place_encode(&place, &associated);
 	for (size_t i = 0; err == ERR_AUTH && (opener = mailbox_opener(mailbox, i)); i++)
-		err = associated.err ? associated.err
-				     : envelope_open(opener, mailbox->account, pending->blob.id,
-						     bytes_of_buf(&associated), envelope,
-						     &pending->plain);
+		err = associated.err
+			      ? associated.err
+			      : envelope_open(opener, mailbox->account, pending->blob.id,
+					      bytes_of_buf(&associated), envelope, &pending->plain);
 	if (!err)
 		err = delivery_content_decode(bytes_of_buf(&pending->plain), &pending->content);
 	if (!err && !id128_equal(pending->content.blob.id, pending->blob.id))
@@ -356,14 +356,15 @@ static enum err put_add(struct drain *drain, const struct pending *pending, stru
 	struct operation operation = {
 		.kind = OPERATION_ADD,
 		.folder = pending->folder,
-		.add = {
-			.id = pending->blob.id,
-			.blob = pending->blob,
-			.size = pending->content.plain_size,
-			.arrival_ms = pending->content.arrival_ms,
-			.delivered = true,
-			.cache = block,
-		},
+		.add =
+			{
+				.id = pending->blob.id,
+				.blob = pending->blob,
+				.size = pending->content.plain_size,
+				.arrival_ms = pending->content.arrival_ms,
+				.delivered = true,
+				.cache = block,
+			},
 	};
 	enum err err;
 

@@ -132,9 +132,8 @@ enum err message_key_wrap(struct mailbox *mailbox, const struct folder *folder,
 	if (err)
 		return err;
 	add->epoch = newest_key(folder)->epoch;
-	key_wrap(key, LABEL_BLOB_KEY,
-		 bytes_make(add->blob.id.octets, sizeof(add->blob.id.octets)), plain,
-		 add->wrapped_key);
+	key_wrap(key, LABEL_BLOB_KEY, bytes_make(add->blob.id.octets, sizeof(add->blob.id.octets)),
+		 plain, add->wrapped_key);
 	key_release(&key);
 	return ERR_OK;
 }
@@ -312,8 +311,7 @@ static enum err build_list(struct mailbox *mailbox)
 	for (size_t i = 0; i < mailbox->folder_list_count; i++) {
 		size_t offset = (size_t)(uintptr_t)mailbox->folder_list[i].name;
 
-		mailbox->folder_list[i].name =
-			(const char *)mailbox->folder_names.data + offset;
+		mailbox->folder_list[i].name = (const char *)mailbox->folder_names.data + offset;
 	}
 	if (mailbox->folder_list_count)
 		qsort(mailbox->folder_list, mailbox->folder_list_count,
@@ -393,8 +391,8 @@ static const struct folder_info *find_info(struct mailbox *mailbox, struct bytes
 	high = mailbox->folder_list_count;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = compare_names(mailbox->folder_list[middle].name,
-					  (const char *)wanted.data);
+		int order =
+			compare_names(mailbox->folder_list[middle].name, (const char *)wanted.data);
 
 		if (!order) {
 			found = &mailbox->folder_list[middle];
@@ -433,8 +431,8 @@ struct folder *mailbox_folder_named(struct mailbox *mailbox, struct bytes name)
 static uint32_t next_uidvalidity(const struct mailbox *mailbox, uint32_t above)
 {
 	uint32_t seconds = (uint32_t)(env_wall_ms(mailbox->home->env) / 1000);
-	uint32_t top = mailbox->state.uidvalidity_top > above ? mailbox->state.uidvalidity_top
-							       : above;
+	uint32_t top =
+		mailbox->state.uidvalidity_top > above ? mailbox->state.uidvalidity_top : above;
 
 	return seconds > top ? seconds : top + 1;
 }
@@ -541,8 +539,7 @@ static enum err put_renames(struct mailbox *mailbox, struct bytes from, struct b
 	for (size_t i = 0; i < mailbox->state.folder_count; i++) {
 		const struct folder *folder = mailbox->state.folders[i];
 		struct bytes old = bytes_string(folder->name);
-		struct operation operation = {
-			.kind = OPERATION_FOLDER_NAME, .folder = folder->id};
+		struct operation operation = {.kind = OPERATION_FOLDER_NAME, .folder = folder->id};
 
 		if (!bytes_equal(old, from) && !is_below(old, from))
 			continue;
@@ -610,8 +607,7 @@ enum err mailbox_rename_folder(struct mailbox *mailbox, struct bytes from, struc
 	if (!err && folder && folder->fixed)
 		err = rename_inbox(mailbox, bytes_of_buf(&normal_to));
 	else if (!err)
-		err = rename_normal(mailbox, bytes_of_buf(&normal_from),
-				    bytes_of_buf(&normal_to));
+		err = rename_normal(mailbox, bytes_of_buf(&normal_from), bytes_of_buf(&normal_to));
 	buf_finish(&normal_from);
 	buf_finish(&normal_to);
 	return err;
@@ -653,8 +649,8 @@ static const struct {
 	const char *name;
 	enum special_use special_use;
 } first_folders[] = {
-	{"INBOX", SPECIAL_NONE},	{"Drafts", SPECIAL_DRAFTS}, {"Sent", SPECIAL_SENT},
-	{"Trash", SPECIAL_TRASH}, {"Junk", SPECIAL_JUNK},	 {"Archive", SPECIAL_ARCHIVE},
+	{"INBOX", SPECIAL_NONE},  {"Drafts", SPECIAL_DRAFTS}, {"Sent", SPECIAL_SENT},
+	{"Trash", SPECIAL_TRASH}, {"Junk", SPECIAL_JUNK},     {"Archive", SPECIAL_ARCHIVE},
 };
 
 /* The same at every home, so that two that make them at once make the same. */

@@ -367,8 +367,7 @@ static WAITS enum err load_mailbox(struct mailbox *mailbox)
 static struct mailbox *find_mailbox(struct home *home, struct id128 account)
 {
 	for (struct mailbox *mailbox = home->mailboxes; mailbox; mailbox = mailbox->next) {
-		if (id128_equal(mailbox->account, account) && !mailbox->retired &&
-		    !mailbox->broken)
+		if (id128_equal(mailbox->account, account) && !mailbox->retired && !mailbox->broken)
 			return mailbox;
 	}
 	return NULL;
@@ -478,8 +477,8 @@ static void find_slot(const struct account_record *record, uint32_t slot_id, str
 	}
 }
 
-enum err home_unlock(struct home *home, struct bytes address, struct bytes secret,
-		     const char *peer, struct key **master, struct slot_info *info)
+enum err home_unlock(struct home *home, struct bytes address, struct bytes secret, const char *peer,
+		     struct key **master, struct slot_info *info)
 {
 	const struct account_source *accounts = &home->options.accounts;
 	const struct account_record *record = accounts->find(accounts->context, address);

@@ -35,9 +35,9 @@ struct writers {
 
 struct horizon {
 	struct entry_mark from; /* the entry that says it: names it */
-	struct id128 node;      /* of the home */
+	struct id128 node;	/* of the home */
 	bool mended;
-	struct vector seen;     /* operation entries; its writer's own are not counted */
+	struct vector seen; /* operation entries; its writer's own are not counted */
 };
 
 struct horizons {

@@ -53,7 +53,7 @@ struct folder_home {
 	struct id128 id;
 	struct key *key; /* of `epoch`: what new messages are wrapped under */
 	uint32_t epoch;
-	struct uid_range own; /* reserved in this term, not yet stamped */
+	struct uid_range own;	/* reserved in this term, not yet stamped */
 	uint32_t recent_wanted; /* floor that goes out with the next entry; 0: none */
 };
 
@@ -62,12 +62,12 @@ struct change {
 	struct buf operations;
 	struct blob_ref *blobs;
 	size_t blob_count, blob_capacity;
-	size_t references; /* of the queue, of the caller */
+	size_t references;   /* of the queue, of the caller */
 	struct view *silent; /* this view does not report what it says; goes alone, then */
-	uint64_t term;     /* when it stamps UIDs: the term that reserved them; else 0 */
-	bool continues;    /* the next one in the queue belongs to the same group (operation.h) */
-	bool continued;    /* and this one to that of the one before */
-	bool mends;        /* R4 is done with it */
+	uint64_t term;	     /* when it stamps UIDs: the term that reserved them; else 0 */
+	bool continues;	     /* the next one in the queue belongs to the same group (operation.h) */
+	bool continued;	     /* and this one to that of the one before */
+	bool mends;	     /* R4 is done with it */
 	bool done;
 	enum err result;
 	struct change *next;
@@ -76,16 +76,16 @@ struct change {
 struct mailbox {
 	struct home *home;
 	struct mailbox *next;
-	size_t users;            /* sessions, and tasks of our own */
+	size_t users; /* sessions, and tasks of our own */
 	size_t sessions;
 	uint64_t idle_since_ms;
 	bool loading, ready;
-	bool retired;            /* its keys are not the account's any more: no new session */
+	bool retired; /* its keys are not the account's any more: no new session */
 	struct id128 account, tag, stream;
 	char address[ADDRESS_MAX + 1];
 	uint64_t created_ms;
 	uint8_t known_secret[32]; /* keyed hash of a secret that opened it: spares an Argon2 */
-	uint64_t secret_counter; /* of the account record then: slots change with it */
+	uint64_t secret_counter;  /* of the account record then: slots change with it */
 	bool knows_secret;
 
 	struct account_keys keys;
@@ -95,16 +95,16 @@ struct mailbox {
 
 	struct account_state state;
 	struct summaries *summaries;
-	bool broken;             /* not to be shown or written any more: load anew */
+	bool broken;		 /* not to be shown or written any more: load anew */
 	struct map folder_homes; /* folder id -> struct folder_home */
-	struct vector skip;      /* delivery writers' incarnations, at UINT64_MAX */
+	struct vector skip;	 /* delivery writers' incarnations, at UINT64_MAX */
 
 	/* The term: since the last promise. */
 	uint64_t epoch, term;
 	bool promised;
 	struct promise_result promise;
 	struct id128 context_of; /* the writer whose entries carry our context already */
-	bool group_broken;       /* a part of the group being written failed */
+	bool group_broken;	 /* a part of the group being written failed */
 	struct gate term_gate, uid_gate, drain_gate;
 	struct change *queue, **queue_end;
 	bool flushing;
@@ -123,7 +123,7 @@ struct mailbox {
 	struct folder_info *folder_list; /* of folder_list_version */
 	size_t folder_list_count, folder_list_capacity;
 	uint64_t folder_list_version;
-	struct buf folder_names;         /* NUL-terminated, which folder_list points into */
+	struct buf folder_names; /* NUL-terminated, which folder_list points into */
 };
 
 struct home {
@@ -136,9 +136,9 @@ struct home {
 	struct mailbox *mailboxes;
 	struct key *secret_hash; /* this process's key for known_secret and known peers */
 	struct argon_gate argon;
-	struct gate enrol_gate;	 /* one first login at a time: see home_enrol() */
-	struct map known_peers;  /* keyed hash of address and peer -> a mark */
-	struct cond loaded;      /* a mailbox was loaded, or could not be */
+	struct gate enrol_gate; /* one first login at a time: see home_enrol() */
+	struct map known_peers; /* keyed hash of address and peer -> a mark */
+	struct cond loaded;	/* a mailbox was loaded, or could not be */
 	struct env_timer cache_timer;
 	bool closing;
 	struct group tasks;

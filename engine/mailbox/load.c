@@ -113,8 +113,7 @@ static void check_chain(struct reading *reading, const struct entry *entry, stru
 	struct operation_reader reader;
 
 	if (id128_equal(reading->last_incarnation, entry->incarnation) &&
-	    reading->last_seq + 1 == entry->seq &&
-	    !operation_reader_begin(plain, &reader)) {
+	    reading->last_seq + 1 == entry->seq && !operation_reader_begin(plain, &reader)) {
 		if (memcmp(reader.previous, reading->last_digest, sizeof(reader.previous))) {
 			reading->mailbox->home->counters.broken_entries++;
 			env_log(reading->mailbox->home->env,
@@ -130,10 +129,10 @@ static enum err apply_opened(struct reading *reading, const struct unopened *ope
 {
 	struct mailbox *mailbox = reading->mailbox;
 	struct buf plain = {0};
-	enum err err = mailbox_open_payload(mailbox, LABEL_OPERATION, bytes_of_buf(&opened->use),
-					    bytes_of_buf(&opened->associated),
-					    bytes_of_buf(&opened->sealed), ENTRY_PAYLOAD_MAX,
-					    &plain);
+	enum err err =
+		mailbox_open_payload(mailbox, LABEL_OPERATION, bytes_of_buf(&opened->use),
+				     bytes_of_buf(&opened->associated),
+				     bytes_of_buf(&opened->sealed), ENTRY_PAYLOAD_MAX, &plain);
 
 	if (!err && entry)
 		check_chain(reading, entry, bytes_of_buf(&plain));
@@ -177,8 +176,9 @@ static enum err take_entry(const struct mailbox *mailbox, const struct entry *en
 			       entry->epoch, entry->floor, entry->blobs, entry->blob_count,
 			       &out->associated);
 	buf_put_bytes(&out->sealed, bytes_slice(entry->payload, 1, SIZE_MAX));
-	return out->use.err ? out->use.err : out->associated.err ? out->associated.err
-								  : out->sealed.err;
+	return out->use.err	     ? out->use.err
+	       : out->associated.err ? out->associated.err
+				     : out->sealed.err;
 }
 
 static enum err read_operation_entry(struct reading *reading, const struct entry *entry)
@@ -232,7 +232,8 @@ static WAITS enum err read_batch(struct reading *reading, bool *more)
 		err = vector_merge(&after, &reading->seen);
 	if (!err)
 		err = journal_read(mailbox->home->options.journal, mailbox->stream, &after,
-				   READ_BATCH, read_entry, reading, &reading->seen, &complete, more);
+				   READ_BATCH, read_entry, reading, &reading->seen, &complete,
+				   more);
 	vector_finish(&after);
 	return err;
 }

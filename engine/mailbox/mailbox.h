@@ -50,10 +50,10 @@ struct home_options {
 	struct account_source accounts;
 	struct id128 cluster, node;
 	const struct key *node_signing; /* public half verifies deliveries */
-	struct summary_hook summary;    /* for APPEND */
-	uint64_t cache_ms;              /* unlocked accounts kept after their last session: 30 min */
-	uint64_t snapshot_entries;      /* read since the last one: time for the next */
-	size_t argon2_parallel;         /* runs at once; a further `argon2_queue` wait */
+	struct summary_hook summary;	/* for APPEND */
+	uint64_t cache_ms;	   /* unlocked accounts kept after their last session: 30 min */
+	uint64_t snapshot_entries; /* read since the last one: time for the next */
+	size_t argon2_parallel;	   /* runs at once; a further `argon2_queue` wait */
 	size_t argon2_queue;
 	struct slot_parameters unknown_user; /* work done for an address that does not exist */
 	struct bytes fake_salt;
@@ -92,8 +92,14 @@ struct id128 mailbox_account_id(const struct mailbox *mailbox);
 /* ---- folders ---- */
 
 enum special_use {
-	SPECIAL_NONE = 0, SPECIAL_ALL = 1, SPECIAL_ARCHIVE, SPECIAL_DRAFTS, SPECIAL_FLAGGED,
-	SPECIAL_JUNK, SPECIAL_SENT, SPECIAL_TRASH
+	SPECIAL_NONE = 0,
+	SPECIAL_ALL = 1,
+	SPECIAL_ARCHIVE,
+	SPECIAL_DRAFTS,
+	SPECIAL_FLAGGED,
+	SPECIAL_JUNK,
+	SPECIAL_SENT,
+	SPECIAL_TRASH
 };
 
 struct folder_info {
@@ -102,7 +108,7 @@ struct folder_info {
 	uint32_t uidvalidity;
 	enum special_use special_use;
 	bool subscribed;
-	bool exists;       /* false: only subscribed, or only a parent of others (\Noselect) */
+	bool exists; /* false: only subscribed, or only a parent of others (\Noselect) */
 	bool has_children;
 };
 
@@ -135,24 +141,28 @@ WAITS MUST_USE enum err mailbox_status(struct mailbox *mailbox, struct id128 fol
 /* ---- messages ---- */
 
 enum system_flag {
-	FLAG_SEEN = 1, FLAG_ANSWERED = 2, FLAG_FLAGGED = 4, FLAG_DELETED = 8, FLAG_DRAFT = 16
+	FLAG_SEEN = 1,
+	FLAG_ANSWERED = 2,
+	FLAG_FLAGGED = 4,
+	FLAG_DELETED = 8,
+	FLAG_DRAFT = 16
 };
 
 #define KEYWORD_MAX 128u /* different ones a folder */
 
 struct flags {
-	uint8_t system;        /* enum system_flag */
-	uint64_t keywords[2];  /* bit i: keyword i of the folder */
+	uint8_t system;	      /* enum system_flag */
+	uint64_t keywords[2]; /* bit i: keyword i of the folder */
 };
 
 struct message {
 	uint32_t uid;
 	struct flags flags;
-	bool recent;           /* \Recent for this view */
+	bool recent; /* \Recent for this view */
 	uint64_t modseq;
-	uint64_t arrival_ms;   /* INTERNALDATE; zone below */
+	uint64_t arrival_ms; /* INTERNALDATE; zone below */
 	int16_t arrival_zone_minutes;
-	uint64_t size;         /* RFC822.SIZE */
+	uint64_t size;	       /* RFC822.SIZE */
 	struct id128 email_id; /* survives re-stamping, COPY and MOVE */
 };
 
@@ -222,7 +232,7 @@ WAITS MUST_USE enum err view_expunge(struct view *view, const uint32_t *sequence
 				     size_t *expunged);
 
 struct copy_result {
-	uint32_t uidvalidity; /* of the target */
+	uint32_t uidvalidity;	       /* of the target */
 	uint32_t *from_uids, *to_uids; /* pairs; freed with memory_free() */
 	size_t count;
 };

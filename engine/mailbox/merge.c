@@ -371,8 +371,7 @@ static enum err merge_folders(const struct merging *merging)
 
 	for (size_t i = 0; i < from->deleted_count && !err; i++) {
 		if (!account_state_deleted(merging->into, from->deleted_folders[i]))
-			err = account_state_delete_folder(merging->into,
-							  from->deleted_folders[i]);
+			err = account_state_delete_folder(merging->into, from->deleted_folders[i]);
 	}
 	for (size_t i = 0; i < from->folder_count && !err; i++) {
 		const struct folder *theirs = from->folders[i];

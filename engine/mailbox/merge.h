@@ -25,7 +25,6 @@
  * entries back. Their cache blocks have the same numbers; `into`'s listener is told of messages of
  * either that point at a block no longer. ERR_NOMEM: `into` is not defined any more.
  */
-MUST_USE enum err account_state_merge(struct account_state *into,
-				      const struct account_state *from);
+MUST_USE enum err account_state_merge(struct account_state *into, const struct account_state *from);
 
 #endif

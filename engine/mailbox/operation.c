@@ -141,10 +141,10 @@ void operation_head_encode(const struct operation_head *head, struct buf *out)
 	bool mended = head->context && head->mended;
 
 	buf_put_u8(out, ENTRY_VERSION);
-	buf_put_u8(out, (uint8_t)((head->context ? HEAD_HAS_CONTEXT : 0) |
-				  (mended ? HEAD_MENDED : 0) |
-				  (head->continues ? HEAD_CONTINUES : 0) |
-				  (head->continued ? HEAD_CONTINUED : 0)));
+	buf_put_u8(out,
+		   (uint8_t)((head->context ? HEAD_HAS_CONTEXT : 0) | (mended ? HEAD_MENDED : 0) |
+			     (head->continues ? HEAD_CONTINUES : 0) |
+			     (head->continued ? HEAD_CONTINUED : 0)));
 	buf_put_u64(out, head->clock);
 	buf_put(out, head->previous, sizeof(head->previous));
 	if (head->context) {

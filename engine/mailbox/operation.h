@@ -30,21 +30,21 @@
 #define RUNS_MAX 65536u
 
 enum operation_kind {
-	OPERATION_FOLDER = 1,      /* a folder is made */
+	OPERATION_FOLDER = 1, /* a folder is made */
 	OPERATION_FOLDER_NAME = 2,
 	OPERATION_FOLDER_DELETE = 3,
-	OPERATION_FOLDER_KEY = 4,  /* an epoch key, new or wrapped anew */
+	OPERATION_FOLDER_KEY = 4, /* an epoch key, new or wrapped anew */
 	OPERATION_SUBSCRIBE = 5,
 	OPERATION_ADD = 6,
 	OPERATION_EXPUNGE = 7,
 	OPERATION_FLAGS = 8,
-	OPERATION_STAMP = 9,       /* a further UID for a message (R4) */
-	OPERATION_TOUCH = 10,      /* a new modseq for messages; without any: for what went (R4) */
-	OPERATION_RESERVE = 11,    /* UIDs up to here are somebody's (R1) */
-	OPERATION_RECENT = 12,     /* below this UID nothing is \Recent */
-	OPERATION_DRAINED = 13,    /* deliveries up to here are in, or refused */
-	OPERATION_DROPPED = 14,    /* a delivery that is a repetition: its id is a tombstone */
-	OPERATION_CACHE = 15       /* a block of summaries that ADDs of this entry point at */
+	OPERATION_STAMP = 9,	/* a further UID for a message (R4) */
+	OPERATION_TOUCH = 10,	/* a new modseq for messages; without any: for what went (R4) */
+	OPERATION_RESERVE = 11, /* UIDs up to here are somebody's (R1) */
+	OPERATION_RECENT = 12,	/* below this UID nothing is \Recent */
+	OPERATION_DRAINED = 13, /* deliveries up to here are in, or refused */
+	OPERATION_DROPPED = 14, /* a delivery that is a repetition: its id is a tombstone */
+	OPERATION_CACHE = 15	/* a block of summaries that ADDs of this entry point at */
 };
 
 struct uid_run {
@@ -79,10 +79,10 @@ struct operation_add {
 	int16_t zone_minutes;
 	uint8_t system;
 	struct name_list keywords;
-	bool delivered;               /* drained: may be added by another home, too */
+	bool delivered;		      /* drained: may be added by another home, too */
 	uint8_t transaction_hash[16]; /* of delivered ones */
-	struct id128 cache;           /* block that holds the summary; zero: none yet */
-	struct bytes summary;         /* empty when in a block, or with the message copied from */
+	struct id128 cache;	      /* block that holds the summary; zero: none yet */
+	struct bytes summary;	      /* empty when in a block, or with the message copied from */
 };
 
 struct operation_flags {
@@ -98,7 +98,7 @@ struct operation_drained {
 
 struct operation {
 	enum operation_kind kind;
-	struct id128 folder; /* zero where there is none */
+	struct id128 folder;	    /* zero where there is none */
 	const struct uid_run *runs; /* EXPUNGE, FLAGS, TOUCH */
 	size_t run_count;
 	union {
@@ -134,14 +134,14 @@ struct cursor name_list_cursor(const struct name_list *list);
 /* What stands before the operations of an entry. */
 struct operation_head {
 	uint64_t clock;
-	uint8_t previous[32]; /* chain: entry_place.previous */
+	uint8_t previous[32];	      /* chain: entry_place.previous */
 	const struct vector *context; /* NULL: as before */
-	struct id128 node;            /* with a context: the home's */
-	bool mended;                  /* with a context: R4 is done, and these writers have ended */
+	struct id128 node;	      /* with a context: the home's */
+	bool mended;		      /* with a context: R4 is done, and these writers have ended */
 	const struct id128 *ended;
 	size_t ended_count;
-	bool continues;               /* the next entry belongs to the same group */
-	bool continued;               /* this one belongs to the group of the one before */
+	bool continues; /* the next entry belongs to the same group */
+	bool continued; /* this one belongs to the group of the one before */
 };
 
 void operation_head_encode(const struct operation_head *head, struct buf *out);

@@ -12,11 +12,7 @@
 #define PAGE_SPLIT (PAGE_MESSAGES_MAX * 3 / 4)
 #define PAGE_MERGE (PAGE_MESSAGES_MAX / 4)
 
-enum message_flag {
-	MESSAGE_DELIVERED = 1,
-	MESSAGE_RESTAMPED = 2,
-	MESSAGE_FLAGS_ALL = 3
-};
+enum message_flag { MESSAGE_DELIVERED = 1, MESSAGE_RESTAMPED = 2, MESSAGE_FLAGS_ALL = 3 };
 
 /* ---- cutting a folder into pages ---- */
 
@@ -124,8 +120,8 @@ static void put_table(const struct id_table *table, struct buf *out)
 }
 
 /* A page is: version, table of writers, table of blocks, body: so the body is made first. */
-static void put_page(uint8_t version, const struct id_table *writers,
-		     const struct id_table *blocks, struct buf *body, struct buf *out)
+static void put_page(uint8_t version, const struct id_table *writers, const struct id_table *blocks,
+		     struct buf *body, struct buf *out)
 {
 	buf_put_u8(out, version);
 	put_table(writers, out);
@@ -226,8 +222,7 @@ static void put_registers(struct page_writer *page, const struct message_state *
 	for (uint32_t at = message->registers; at != SLOT_NONE; at = messages->registers[at].next)
 		count++;
 	buf_put_varint(&page->body, count);
-	for (uint32_t at = message->registers; at != SLOT_NONE;
-	     at = messages->registers[at].next) {
+	for (uint32_t at = message->registers; at != SLOT_NONE; at = messages->registers[at].next) {
 		const struct flag_register *stamp = &messages->registers[at];
 
 		buf_put_u8(&page->body, stamp->flag);
@@ -275,8 +270,8 @@ static void put_message(struct page_writer *page, size_t position)
 	put_registers(page, message);
 }
 
-void message_page_encode(const struct folder *folder, size_t index, const struct summaries *summaries,
-		 struct buf *out)
+void message_page_encode(const struct folder *folder, size_t index,
+			 const struct summaries *summaries, struct buf *out)
 {
 	struct page_writer page = {.folder = folder};
 	size_t first, before, block_count;
@@ -345,8 +340,8 @@ static void take_message_fields(struct page_reader *page, struct message_state *
 	message->keywords[1] = cursor_varint(cursor);
 	message->stamped = take_mark(cursor, &page->writers);
 	message->touched = take_mark(cursor, &page->writers);
-	message->created = flags & MESSAGE_RESTAMPED ? take_mark(cursor, &page->writers)
-						     : message->stamped;
+	message->created =
+		flags & MESSAGE_RESTAMPED ? take_mark(cursor, &page->writers) : message->stamped;
 	if (cursor_u8(cursor))
 		message->cache = take_number(cursor, &page->blocks);
 }
@@ -374,7 +369,7 @@ static enum err take_message(struct page_reader *page)
 }
 
 enum err message_page_decode(struct account_state *state, struct folder *folder,
-		     struct summaries *summaries, struct bytes plain)
+			     struct summaries *summaries, struct bytes plain)
 {
 	struct page_reader page = {
 		.cursor = cursor_make(plain), .folder = folder, .summaries = summaries};

@@ -28,10 +28,10 @@ MUST_USE enum err pages_partition(struct collection *messages);
 /* The positions [*first, *before) that page `index` holds. */
 void pages_range(const struct collection *messages, size_t index, size_t *first, size_t *before);
 
-void message_page_encode(const struct folder *folder, size_t index, const struct summaries *summaries,
-		 struct buf *out);
+void message_page_encode(const struct folder *folder, size_t index,
+			 const struct summaries *summaries, struct buf *out);
 MUST_USE enum err message_page_decode(struct account_state *state, struct folder *folder,
-			      struct summaries *summaries, struct bytes plain);
+				      struct summaries *summaries, struct bytes plain);
 
 /* What is long and flat, from item *item on; *item is then the next, or SIZE_MAX at the end. */
 void list_page_encode(const struct account_state *state, size_t *item, struct buf *out);

@@ -9,8 +9,8 @@
 static bool may_be_dropped(const struct account_state *state, struct entry_mark entry)
 {
 	for (size_t i = 0; i < state->horizons.count; i++) {
-		if (horizons_may_drop(&state->horizons, &state->writers,
-				      &state->horizons.items[i], entry))
+		if (horizons_may_drop(&state->horizons, &state->writers, &state->horizons.items[i],
+				      entry))
 			return true;
 	}
 	return false;

@@ -130,8 +130,7 @@ static WAITS enum err publish(struct home *home, struct buf *record)
 {
 	if (record->err)
 		return record->err;
-	return home->options.accounts.publish(home->options.accounts.context,
-					      bytes_of_buf(record));
+	return home->options.accounts.publish(home->options.accounts.context, bytes_of_buf(record));
 }
 
 /* ---- a new master key ---- */
@@ -287,8 +286,8 @@ static WAITS enum err publish_slots(struct home *home, const struct opened_accou
 static WAITS enum err enrol(struct home *home, struct opened_account *opened, struct bytes next)
 {
 	struct mailbox *mailbox = NULL;
-	enum err err = home_enrol(home, bytes_of_buf(&opened->address), next, &opened->master,
-				  &mailbox);
+	enum err err =
+		home_enrol(home, bytes_of_buf(&opened->address), next, &opened->master, &mailbox);
 
 	mailbox_release(&mailbox);
 	/* Used by somebody else meanwhile: what was given opens nothing any more. */

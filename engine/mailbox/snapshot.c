@@ -27,8 +27,8 @@
 
 /* ---- sealing ---- */
 
-static void page_place_encode(const struct mailbox *mailbox, struct id128 folder,
-			      struct id128 page, struct buf *out)
+static void page_place_encode(const struct mailbox *mailbox, struct id128 folder, struct id128 page,
+			      struct buf *out)
 {
 	buf_put_u8(out, ROOT_VERSION);
 	buf_put_id(out, mailbox->account);
@@ -62,8 +62,7 @@ static enum err open_plain(const struct mailbox *mailbox, const char *label, str
 	page_place_encode(mailbox, folder, id, &associated);
 	err = associated.err;
 	if (!err)
-		err = mailbox_open_payload(mailbox, label,
-					   bytes_make(id.octets, sizeof(id.octets)),
+		err = mailbox_open_payload(mailbox, label, bytes_make(id.octets, sizeof(id.octets)),
 					   bytes_of_buf(&associated), sealed, limit, out);
 	buf_finish(&associated);
 	return err;
@@ -201,8 +200,8 @@ static enum err seal_lists(struct snapshot *snapshot)
 	while (item != SIZE_MAX) {
 		struct sealed_page page = {.id = env_random_id(mailbox->home->env)};
 		struct buf plain = {0};
-		enum err err = ARRAY_GROW(snapshot->pages, snapshot->page_capacity,
-					  snapshot->page_count);
+		enum err err =
+			ARRAY_GROW(snapshot->pages, snapshot->page_capacity, snapshot->page_count);
 
 		if (!err)
 			err = ARRAY_GROW(snapshot->lists, snapshot->list_capacity,
@@ -257,8 +256,7 @@ static enum err name_blocks(struct snapshot *snapshot)
 {
 	struct manifest *manifest = &snapshot->manifest;
 	size_t count;
-	const struct summary_block *blocks =
-		summaries_blocks(snapshot->mailbox->summaries, &count);
+	const struct summary_block *blocks = summaries_blocks(snapshot->mailbox->summaries, &count);
 
 	manifest->blobs = memory_array(count, sizeof(*manifest->blobs));
 	if (!manifest->blobs)
@@ -287,9 +285,9 @@ static enum err choose_written(struct snapshot *snapshot)
 		const struct sealed_page *page = &snapshot->pages[i];
 
 		if (map_get(&named, &page->id))
-			snapshot->written[snapshot->written_count++] = (struct manifest_page){
-				page->id, page->blobs, page->blob_count,
-				bytes_of_buf(&page->payload)};
+			snapshot->written[snapshot->written_count++] =
+				(struct manifest_page){page->id, page->blobs, page->blob_count,
+						       bytes_of_buf(&page->payload)};
 	}
 	map_finish(&named);
 	return err;
@@ -367,8 +365,7 @@ struct packing {
 static bool wants_packing(const struct packing *packing, const struct message_state *message)
 {
 	size_t count;
-	const struct summary_block *blocks =
-		summaries_blocks(packing->mailbox->summaries, &count);
+	const struct summary_block *blocks = summaries_blocks(packing->mailbox->summaries, &count);
 
 	if (!message->cache)
 		return summaries_waiting(packing->mailbox->summaries, message->blob).size != 0;
@@ -409,7 +406,8 @@ static WAITS enum err pack_one(struct packing *packing, struct id128 blob, uint3
 	if (waiting.size)
 		buf_put_bytes(owned, waiting);
 	else if (cache)
-		err = summaries_read(summaries, cache, blob, mailbox_unwrap_block, packing->mailbox, owned);
+		err = summaries_read(summaries, cache, blob, mailbox_unwrap_block, packing->mailbox,
+				     owned);
 	/* What cannot be read stays where it is. */
 	if (err == ERR_NOTFOUND || err == ERR_CORRUPT || err == ERR_AUTH) {
 		buf_clear(owned);

@@ -205,9 +205,8 @@ static struct sealed_name name_of(const struct summaries *summaries, struct id12
 	};
 }
 
-static WAITS enum err seal_and_upload(struct blob_sealer *sealer,
-				      struct blob_upload *upload, struct bytes plain,
-				      struct blob_ref *ref)
+static WAITS enum err seal_and_upload(struct blob_sealer *sealer, struct blob_upload *upload,
+				      struct bytes plain, struct blob_ref *ref)
 {
 	struct buf frames = {0};
 	enum err err = blob_sealer_update(sealer, plain, &frames);

@@ -35,7 +35,7 @@ struct summaries;
 struct summary_block {
 	struct blob_ref blob; /* blob.id names the block */
 	uint8_t wrapped_key[WRAPPED_KEY_SIZE];
-	uint32_t live;        /* messages that point at it */
+	uint32_t live; /* messages that point at it */
 };
 
 MUST_USE enum err summaries_create(struct env *env, struct blobs *blobs, struct id128 tag,
@@ -90,11 +90,9 @@ void summaries_drop_waiting(struct summaries *summaries, struct id128 blob);
  * Appends the summary of the message blob, from block `number`; at most one blob read.
  * `unwrap`: the block's key, wrapped under one of the account's directory keys. ERR_NOTFOUND.
  */
-WAITS MUST_USE enum err summaries_read(struct summaries *summaries, uint32_t number,
-				       struct id128 blob,
-				       enum err (*unwrap)(void *context,
-							  const struct summary_block *block,
-							  uint8_t key[KEY_SIZE]),
-				       void *context, struct buf *out);
+WAITS MUST_USE enum err summaries_read(
+	struct summaries *summaries, uint32_t number, struct id128 blob,
+	enum err (*unwrap)(void *context, const struct summary_block *block, uint8_t key[KEY_SIZE]),
+	void *context, struct buf *out);
 
 #endif

@@ -25,10 +25,10 @@ struct view {
 	uint32_t uidvalidity;
 	bool read_only;
 	struct uid_list *uids;
-	uint64_t order_seen;    /* collection.order_version that `uids` was brought up to */
-	uint64_t changes_seen;  /* collection.change_count */
+	uint64_t order_seen;   /* collection.order_version that `uids` was brought up to */
+	uint64_t changes_seen; /* collection.change_count */
 	uint64_t modseq_seen;
-	uint32_t hidden;        /* in `uids`, but gone */
+	uint32_t hidden; /* in `uids`, but gone */
 	uint32_t count_told;
 	struct span recent[VIEW_RECENT_MAX];
 	size_t recent_count;
@@ -391,7 +391,8 @@ enum err view_summary(struct view *view, uint32_t sequence, struct buf *out)
 		buf_put_bytes(out, waiting);
 		return out->err;
 	}
-	err = cache ? summaries_read(summaries, cache, blob, mailbox_unwrap_block, view->mailbox, out)
+	err = cache ? summaries_read(summaries, cache, blob, mailbox_unwrap_block, view->mailbox,
+				     out)
 		    : ERR_NOTFOUND;
 	if (err == ERR_NOTFOUND || err == ERR_CORRUPT || err == ERR_AUTH)
 		err = summarise_again(view, sequence, out);
@@ -633,7 +634,7 @@ void mailbox_tell_views(struct mailbox *mailbox)
 	struct view *next;
 
 	for (struct view *view = mailbox->views; view; view = next) {
-		void (*stale)(struct view *view, void *context) = view->stale;
+		void (*stale)(struct view * view, void *context) = view->stale;
 
 		next = view->next;
 		if (!stale || !view_stale(view))

@@ -30,8 +30,7 @@ bool liveness_is_held_up(struct liveness_judge *judge)
 	for (size_t i = 0; i < judge->layout->volume_count; i++) {
 		if (!judge->layout->volumes[i].failed)
 			continue;
-		note_obstacle(judge, ERR_UNAVAILABLE, judge->layout->volumes[i].volume,
-			      ID128_ZERO);
+		note_obstacle(judge, ERR_UNAVAILABLE, judge->layout->volumes[i].volume, ID128_ZERO);
 		return true;
 	}
 	return false;
@@ -126,8 +125,8 @@ static int compare_ids(const void *left, const void *right)
 
 static bool is_named(const struct buf *ids, struct id128 id)
 {
-	return ids->size != 0 && bsearch(&id, ids->data, ids->size / sizeof(id), sizeof(id),
-					 compare_ids) != NULL;
+	return ids->size != 0 &&
+	       bsearch(&id, ids->data, ids->size / sizeof(id), sizeof(id), compare_ids) != NULL;
 }
 
 /* ---- judging ---- */
@@ -190,8 +189,7 @@ static WAITS enum err judge_account(struct session *session, struct compact_reco
 		return ERR_OK;
 	err = collect(session, records[0].tag, &ids, &silent);
 	if (err == ERR_OK && ids.size != 0)
-		qsort(ids.data, ids.size / sizeof(struct id128), sizeof(struct id128),
-		      compare_ids);
+		qsort(ids.data, ids.size / sizeof(struct id128), sizeof(struct id128), compare_ids);
 	for (size_t i = 0; err == ERR_OK && i < count; i++) {
 		if (is_named(&ids, records[i].entry.id))
 			records[i].liveness = LIVENESS_LIVE;

@@ -66,7 +66,7 @@ struct reclaim_source {
 
 /* What keeps something from being judged. */
 struct reclaim_obstacle {
-	enum err err;        /* ERR_OK: none */
+	enum err err;	     /* ERR_OK: none */
 	struct id128 volume; /* that is silent; zero: none in particular */
 	struct id128 tag;    /* of the account; zero: all of them */
 	size_t accounts;     /* so many cannot be judged now */
@@ -86,8 +86,8 @@ bool liveness_is_held_up(struct liveness_judge *judge);
  * Sets the liveness of each record, and sorts them by account. ERR_OK also when some stay UNKNOWN;
  * then the obstacle says why. ERR_NOMEM, ERR_CANCELED.
  */
-WAITS MUST_USE enum err liveness_judge(struct liveness_judge *judge,
-				       struct compact_record *records, size_t count);
+WAITS MUST_USE enum err liveness_judge(struct liveness_judge *judge, struct compact_record *records,
+				       size_t count);
 /*
  * Visits what all accounts refer to, an account after the other: what an estimate is made of. Each
  * blob once, in each set where it was born: with the bytes of its records there. Of accounts that

@@ -70,8 +70,8 @@ static bool is_restored(const struct pending *pending, struct id128 id)
 
 static void restore(struct reclaim *reclaim, struct pending *pending, struct id128 id)
 {
-	struct id128 *restored = memory_resize(pending->restored, (pending->restored_count + 1) *
-									  sizeof(*restored));
+	struct id128 *restored =
+		memory_resize(pending->restored, (pending->restored_count + 1) * sizeof(*restored));
 
 	reclaim->status.restored++;
 	env_log(reclaim->env, "event=quarantined-blob-read alarm=1 set=%016llx",
@@ -369,8 +369,8 @@ static WAITS enum err run(struct reclaim *reclaim, const struct batch *batch, bo
 	if (err == ERR_OK && !reencode && !is_below(reclaim, live, size))
 		err = ERR_STALE;
 	if (err == ERR_OK)
-		err = compaction_run(confirmation.compaction, &pace,
-				     reencode ? keep_all : confirm, &confirmation);
+		err = compaction_run(confirmation.compaction, &pace, reencode ? keep_all : confirm,
+				     &confirmation);
 	compaction_destroy(&confirmation.compaction);
 	if (err != ERR_OK)
 		return err;
@@ -436,8 +436,8 @@ static void forget_others(struct reclaim *reclaim)
 
 static bool is_ripe(const struct reclaim *reclaim, const struct pending *pending)
 {
-	return pending != NULL && env_now_ms(reclaim->env) - pending->since_ms >=
-					  reclaim->options.quarantine_ms;
+	return pending != NULL &&
+	       env_now_ms(reclaim->env) - pending->since_ms >= reclaim->options.quarantine_ms;
 }
 
 static WAITS enum err compact_some(struct reclaim *reclaim, const struct estimate *estimate,
@@ -623,8 +623,8 @@ enum err reclaim_run(struct reclaim *reclaim, bool *freed)
 static void work(void *argument)
 {
 	struct reclaim *reclaim = argument;
-	uint64_t pause_ms = RETRY_MS < reclaim->options.interval_ms ? RETRY_MS
-								    : reclaim->options.interval_ms;
+	uint64_t pause_ms =
+		RETRY_MS < reclaim->options.interval_ms ? RETRY_MS : reclaim->options.interval_ms;
 
 	while (!reclaim->closing) {
 		enum err err = ERR_OK;

@@ -42,11 +42,11 @@ struct reclaim_options {
 	const struct layout *layout; /* borrowed */
 	struct reclaim_source source;
 	struct id128 node;
-	const struct key *signing;   /* the node's, for closings; may be NULL */
-	unsigned compact_below;      /* per cent of live bytes; 70 */
-	uint64_t quarantine_ms;      /* 0 is no quarantine; the caller has the default */
-	uint64_t interval_ms;        /* between passes; 0: only reclaim_run() makes one */
-	uint64_t rate;               /* bytes copied a second; 0: no limit */
+	const struct key *signing; /* the node's, for closings; may be NULL */
+	unsigned compact_below;	   /* per cent of live bytes; 70 */
+	uint64_t quarantine_ms;	   /* 0 is no quarantine; the caller has the default */
+	uint64_t interval_ms;	   /* between passes; 0: only reclaim_run() makes one */
+	uint64_t rate;		   /* bytes copied a second; 0: no limit */
 };
 
 struct reclaim_status {
@@ -59,7 +59,7 @@ struct reclaim_status {
 	uint64_t restored; /* records read while in quarantine: an alarm */
 	struct reclaim_obstacle obstacle;
 	uint64_t obstacle_since_ms; /* wall clock; 0: none */
-	uint64_t last_pass_ms;      /* wall clock; 0: none yet */
+	uint64_t last_pass_ms;	    /* wall clock; 0: none yet */
 	bool running;
 };
 

@@ -138,8 +138,8 @@ static WAITS enum err open_members(struct blobs *blobs)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < count; i++) {
 		struct volume *volume = blobs->options.volumes[i];
-		enum err err = member_open(volume, blobs->wire,
-					   &blobs->members[blobs->member_count]);
+		enum err err =
+			member_open(volume, blobs->wire, &blobs->members[blobs->member_count]);
 
 		/* One disk's trouble is what the others are for. */
 		if (err == ERR_IO || err == ERR_CORRUPT || err == ERR_NOTFOUND)
@@ -273,8 +273,8 @@ void blobs_close(struct blobs **blobs)
 
 enum err blobs_add_volume(struct blobs *blobs, struct volume *volume)
 {
-	struct member **members = memory_resize(
-		blobs->members, (blobs->member_count + 1) * sizeof(struct member *));
+	struct member **members =
+		memory_resize(blobs->members, (blobs->member_count + 1) * sizeof(struct member *));
 	struct member *member;
 	enum err err;
 
@@ -329,8 +329,7 @@ static int tolerates(const struct blobs *blobs, const struct directory_record *r
 
 	set_members(record, volumes, tags);
 	for (unsigned i = 0; i < profile_members(record->birth.profile); i++) {
-		const struct layout_volume *volume =
-			layout_find(blobs->options.layout, volumes[i]);
+		const struct layout_volume *volume = layout_find(blobs->options.layout, volumes[i]);
 
 		tolerated -= volume == NULL || volume->failed || (missing >> i & 1) != 0;
 	}
@@ -366,8 +365,8 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 	for (const struct open_set *set = blobs->open_sets; set != NULL; set = set->next)
 		out->sets_open += writer_uses(blobs, set);
 	while ((record = directory_store_next(blobs->directory, &position)) != NULL) {
-		if (!record->born || record->placements.count == 0 || record->successors.count != 0 ||
-		    is_given_up(blobs, record))
+		if (!record->born || record->placements.count == 0 ||
+		    record->successors.count != 0 || is_given_up(blobs, record))
 			continue;
 		if (record->seals.count != 0)
 			out->sets_sealed++;
@@ -376,8 +375,8 @@ void blobs_get_status(const struct blobs *blobs, struct blobs_status *out)
 		if (tolerates(blobs, record) < tolerated)
 			tolerated = tolerates(blobs, record);
 	}
-	out->sets_unsealed_old -= out->sets_open < out->sets_unsealed_old ? out->sets_open
-									  : out->sets_unsealed_old;
+	out->sets_unsealed_old -=
+		out->sets_open < out->sets_unsealed_old ? out->sets_open : out->sets_unsealed_old;
 	out->profile.k = writer_profile(blobs).k;
 	out->profile.m = writer_profile(blobs).m;
 	if (tolerated == INT32_MAX)

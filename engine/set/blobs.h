@@ -17,26 +17,26 @@
 struct blobs_options {
 	struct sched *sched;
 	struct wire *wire;
-	const struct layout *layout; /* borrowed; blobs_layout_changed() after each change */
-	struct journal *journal;     /* NULL: the directory lives from column headers alone */
+	const struct layout *layout;   /* borrowed; blobs_layout_changed() after each change */
+	struct journal *journal;       /* NULL: the directory lives from column headers alone */
 	struct volume *const *volumes; /* of this process; borrowed, open until blobs_close() */
 	size_t volume_count;
 	struct id128 cluster, node;
-	const struct key *signing;   /* the node's, for directory entries; may be NULL */
+	const struct key *signing; /* the node's, for directory entries; may be NULL */
 	/* Of new sets, where so many volumes take columns; default and else layout_profile(). */
 	struct profile profile;
-	uint64_t column_size;        /* a data column is full; default 64 MiB */
-	uint64_t idle_ms;            /* an open set is sealed when so old; default 1 h */
+	uint64_t column_size; /* a data column is full; default 64 MiB */
+	uint64_t idle_ms;     /* an open set is sealed when so old; default 1 h */
 	/*
 	 * A member is slow when it needs a few times what the best of them needs of late: at the
 	 * least the floor (default 50 ms), at the most so long (default 2 s; for reads 500 ms).
 	 */
 	uint64_t hedge_floor_ms, hedge_ms, read_hedge_ms;
-	uint64_t repair_after_ms;    /* until a volume that is not there is given up; default 10 min */
-	uint64_t repair_rate;        /* bytes a second; default: as fast as the foreground lets it */
-	uint64_t scrub_days;         /* a round over every byte; default 14 */
-	uint64_t scrub_rate;         /* bytes a second at most; default 32 MiB */
-	const char *scrub_state;     /* a file that keeps how far it is; NULL: begins at each start */
+	uint64_t repair_after_ms; /* until a volume that is not there is given up; default 10 min */
+	uint64_t repair_rate;	  /* bytes a second; default: as fast as the foreground lets it */
+	uint64_t scrub_days;	  /* a round over every byte; default 14 */
+	uint64_t scrub_rate;	  /* bytes a second at most; default 32 MiB */
+	const char *scrub_state;  /* a file that keeps how far it is; NULL: begins at each start */
 	/* No background work but what blobs_settle() does: for tools and tests. */
 	bool passive;
 };

@@ -35,9 +35,9 @@ union question;
 struct writer {
 	struct open_set *current, *spare;
 	struct put *waiting_first, *waiting_last; /* no set to go to yet */
-	struct env_timer timer; /* hedging, resuming, and sealing what is old */
-	uint64_t fires_ms;      /* when it is armed */
-	bool opening;           /* a task is at it */
+	struct env_timer timer;			  /* hedging, resuming, and sealing what is old */
+	uint64_t fires_ms;			  /* when it is armed */
+	bool opening;				  /* a task is at it */
 };
 
 struct blobs {
@@ -51,7 +51,7 @@ struct blobs {
 	struct id128 incarnation;
 	struct writer writer;
 	struct health health;
-	union question *questions; /* that are not answered; ask.c */
+	union question *questions;   /* that are not answered; ask.c */
 	struct blob_upload *uploads; /* oldest first */
 	uint64_t next_number;
 	bool closing;
@@ -79,8 +79,8 @@ MUST_USE enum err blobs_learn_column(struct blobs *blobs, const uint8_t *item);
 
 /* A record on its way into a set. */
 struct put {
-	struct record record;  /* immutable part in; place part out */
-	struct shared *bytes;  /* whole record; the header is filled in by open_set_put() */
+	struct record record; /* immutable part in; place part out */
+	struct shared *bytes; /* whole record; the header is filled in by open_set_put() */
 	/*
 	 * ERR_OK: acknowledged (1+m synced copies). ERR_STALE: this set takes it no more, put it
 	 * elsewhere; what it wrote here counts for nothing. Else: there is nowhere to put it.
@@ -98,14 +98,14 @@ struct open_set {
 	struct column_header header; /* of column 0 */
 	struct set_writer machine;
 	struct put *first[PROFILE_MEMBER_MAX], *last[PROFILE_MEMBER_MAX]; /* unacknowledged */
-	unsigned in_flight; /* append calls */
+	unsigned in_flight;						  /* append calls */
 	uint64_t opened_ms;
 	uint64_t left_ms; /* when it was paused, closed or broken */
-	uint32_t slow;    /* paused because of these members */
+	uint32_t slow;	  /* paused because of these members */
 	struct cond changed;
 	struct open_set *next; /* in blobs->open_sets */
-	bool finishing;        /* somebody finishes it, and will free it */
-	bool abandoned;        /* is finished; goes with the last answer to its appends */
+	bool finishing;	       /* somebody finishes it, and will free it */
+	bool abandoned;	       /* is finished; goes with the last answer to its appends */
 };
 
 /* What a new set is to be. */
@@ -232,8 +232,8 @@ struct finish {
 	struct column_header header; /* of any member that answered */
 	/* absent: answers, but has no column of this set; or removed it, as the directory says */
 	unsigned answered, absent;
-	uint32_t silent; /* bit i: member i is neither; nobody knows what it holds */
-	bool all_placed; /* a column without a volume is one that was removed */
+	uint32_t silent;    /* bit i: member i is neither; nobody knows what it holds */
+	bool all_placed;    /* a column without a volume is one that was removed */
 	uint32_t certified; /* bit i: member i holds the certificate */
 };
 
@@ -246,8 +246,7 @@ WAITS bool finish_answers(struct finish *finish, unsigned member);
 /* Nobody is silent: what nobody has is nowhere. */
 bool finish_all_known(const struct finish *finish);
 /* Votes, certificate, publication. ERR_STALE: not unanimous. */
-WAITS MUST_USE enum err finish_seal(struct finish *finish,
-				    const struct set_descriptor *descriptor);
+WAITS MUST_USE enum err finish_seal(struct finish *finish, const struct set_descriptor *descriptor);
 /* After one of these two: every member holds the certificate. */
 bool finish_is_complete(const struct finish *finish);
 /* Hands out a certificate that a member holds. */

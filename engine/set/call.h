@@ -37,8 +37,8 @@ enum set_operation {
 struct set_create_call {
 	struct wire_call wire;
 	struct column_header header; /* kind, column and tag those of the addressee */
-	uint64_t content; /* bytes that it must have room for, now; 0: let it come */
-	bool urgent;      /* the reserve counts as room, for its appends, too */
+	uint64_t content;	     /* bytes that it must have room for, now; 0: let it come */
+	bool urgent;		     /* the reserve counts as room, for its appends, too */
 };
 
 /*
@@ -48,7 +48,7 @@ struct set_create_call {
 struct set_append_call {
 	struct wire_call wire;
 	uint64_t set;
-	struct shared *record;    /* the reference is given */
+	struct shared *record;	  /* the reference is given */
 	struct log_append append; /* the member's own from here */
 	void *member, *column;
 	uint64_t end;
@@ -106,8 +106,8 @@ struct set_read_call {
 	uint64_t set;
 	struct id128 id;
 	uint32_t piece;
-	bool from_mirror;       /* an unsealed parity member gives the record itself */
-	struct shared *record;  /* whole, with its header; NULL: lies elsewhere */
+	bool from_mirror;      /* an unsealed parity member gives the record itself */
+	struct shared *record; /* whole, with its header; NULL: lies elsewhere */
 	struct column_entry entry;
 };
 
@@ -171,8 +171,8 @@ struct set_fault {
 struct set_check_call {
 	struct wire_call wire;
 	uint64_t set;
-	uint64_t rate;          /* bytes a second; 0: as fast as it goes */
-	struct shared *faults;  /* struct set_fault, `count` of them; NULL when there are none */
+	uint64_t rate;	       /* bytes a second; 0: as fast as it goes */
+	struct shared *faults; /* struct set_fault, `count` of them; NULL when there are none */
 	uint32_t count;
 	uint64_t bytes_read;
 };
@@ -190,13 +190,13 @@ struct set_rebuild_call {
 	bool replace;
 	struct column_header header; /* of the new file: its own column, kind and tag */
 	struct set_certificate certificate;
-	struct id128 volumes[PROFILE_MEMBER_MAX]; /* where the siblings are; zero: not to be asked */
+	struct id128 volumes[PROFILE_MEMBER_MAX]; /* of the siblings; zero: not to be asked */
 	/*
 	 * What is known to be bad in them, by column: struct set_fault, offsets in the file. NULL:
 	 * nothing. The references are given.
 	 */
 	struct shared *faults[PROFILE_MEMBER_MAX];
-	uint64_t rate;       /* bytes written a second; 0: as fast as it goes */
+	uint64_t rate;	     /* bytes written a second; 0: as fast as it goes */
 	uint64_t bytes_done; /* out: written */
 };
 

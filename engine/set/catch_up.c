@@ -182,8 +182,7 @@ static WAITS enum err even_column(struct finish *finish, unsigned column, uint64
 	enum err err = ERR_OK;
 
 	for (unsigned i = 0; err == ERR_OK && i < profile_members(finish->profile); i++) {
-		if (!keeps(finish, i, column) ||
-		    finish->answers[i].columns[column].end == length)
+		if (!keeps(finish, i, column) || finish->answers[i].columns[column].end == length)
 			continue;
 		if (entries == NULL)
 			err = fetch_list(finish, source, &entries, &count);

@@ -32,14 +32,14 @@ struct check {
 	struct buf unreadable; /* struct extent, whole disk pages */
 	/* what is to be found */
 	const struct set_certificate *certificate; /* NULL: unsealed */
-	uint64_t body_end;     /* of the records or the parity, in the file */
-	uint64_t certain;      /* below this offset of the records nothing is just unfinished */
-	struct buf deferred;   /* struct column_fault_report */
+	uint64_t body_end;			   /* of the records or the parity, in the file */
+	uint64_t certain;    /* below this offset of the records nothing is just unfinished */
+	struct buf deferred; /* struct column_fault_report */
 	/* the walk along the records */
 	struct hash128 running;
 	struct chain inner[PROFILE_MEMBER_MAX]; /* a mirror's, by column */
-	bool chained;          /* `running` is that of the record before */
-	bool ends_badly;       /* what was looked at last was no good */
+	bool chained;				/* `running` is that of the record before */
+	bool ends_badly;			/* what was looked at last was no good */
 };
 
 const char *column_fault_name(enum column_fault fault)
@@ -208,8 +208,8 @@ static bool is_zero(struct bytes bytes)
 
 static void check_header_copy(struct check *check, struct bytes both, unsigned copy, bool *good)
 {
-	struct bytes bytes = bytes_slice(both, copy * (size_t)COLUMN_HEADER_COPY,
-					 COLUMN_HEADER_COPY);
+	struct bytes bytes =
+		bytes_slice(both, copy * (size_t)COLUMN_HEADER_COPY, COLUMN_HEADER_COPY);
 	struct column_header *header = &check->out->header, other;
 
 	*good = bytes.size == COLUMN_HEADER_COPY &&
@@ -222,12 +222,12 @@ static void check_header_copy(struct check *check, struct bytes both, unsigned c
 			     COLUMN_HEADER_COPY - COLUMN_HEADER_SIZE);
 	if (other.set != check->options->set || other.column != check->options->column ||
 	    other.kind != check->options->kind) {
-		const struct column_fault_report fault = {
-			.fault = COLUMN_FAULT_MISDIRECTED,
-			.offset = copy * (uint64_t)COLUMN_HEADER_COPY,
-			.size = COLUMN_HEADER_COPY,
-			.foreign_set = other.set,
-			.foreign_column = other.column};
+		const struct column_fault_report fault = {.fault = COLUMN_FAULT_MISDIRECTED,
+							  .offset = copy *
+								    (uint64_t)COLUMN_HEADER_COPY,
+							  .size = COLUMN_HEADER_COPY,
+							  .foreign_set = other.set,
+							  .foreign_column = other.column};
 
 		report(check, &fault);
 		*good = false;
@@ -263,8 +263,8 @@ static WAITS enum err check_header(struct check *check)
 
 static bool is_here(const struct check *check, const struct record *record, uint64_t offset)
 {
-	uint8_t column = check->options->kind == COLUMN_DATA ? check->options->column
-							     : RECORD_NO_COLUMN;
+	uint8_t column =
+		check->options->kind == COLUMN_DATA ? check->options->column : RECORD_NO_COLUMN;
 
 	return record->set == check->options->set && record->column == column &&
 	       record->offset == offset;
@@ -365,8 +365,7 @@ static enum err check_inner(struct check *check, uint64_t offset, struct bytes w
 	struct bytes payload;
 
 	if (wrapped.size < RECORD_HEADER_SIZE || record_decode(wrapped.data, &inner) != ERR_OK ||
-	    inner.set != check->options->set ||
-	    inner.column >= check->out->header.profile.k ||
+	    inner.set != check->options->set || inner.column >= check->out->header.profile.k ||
 	    record_size(inner.payload_size) != wrapped.size ||
 	    (inner.type != RECORD_BLOB && inner.type != RECORD_LOST)) {
 		fault->fault = COLUMN_FAULT_STRANGE;
@@ -406,9 +405,9 @@ static enum err take_record(struct check *check, const struct record *record, st
 {
 	bool data = check->options->kind == COLUMN_DATA;
 	struct bytes payload = bytes_slice(whole, RECORD_HEADER_SIZE, record->payload_size);
-	bool within = check->certificate == NULL || !data ||
-		      record->offset <
-			      check->certificate->descriptor.length[check->options->column];
+	bool within =
+		check->certificate == NULL || !data ||
+		record->offset < check->certificate->descriptor.length[check->options->column];
 
 	if (record->type == RECORD_FENCE || record->type == RECORD_VOTE)
 		return take_mark(check, record, payload);
@@ -451,8 +450,8 @@ static WAITS enum err check_record(struct check *check, uint64_t offset,
 		*size = check->body_end - LOG_HEADER_SIZE - offset;
 		return report_record(check, &fault);
 	}
-	goes_on = !check->chained || hash128_equal(record->running,
-						   record_running(whole.data, check->running));
+	goes_on = !check->chained ||
+		  hash128_equal(record->running, record_running(whole.data, check->running));
 	check->running = record->running;
 	check->chained = record->type != RECORD_LOST;
 	if (record_check_payload(record, bytes_slice(whole, RECORD_HEADER_SIZE,

@@ -24,22 +24,22 @@
 
 enum column_fault {
 	COLUMN_FAULT_HEADER_COPY, /* one of the two copies; the other says what it should be */
-	COLUMN_FAULT_HEADER,      /* both copies: nothing else is looked at */
-	COLUMN_FAULT_ROTTEN,      /* a record's bytes are not what its checksums say */
+	COLUMN_FAULT_HEADER,	  /* both copies: nothing else is looked at */
+	COLUMN_FAULT_ROTTEN,	  /* a record's bytes are not what its checksums say */
 	COLUMN_FAULT_MISDIRECTED, /* an intact record, or header, of another place */
 	COLUMN_FAULT_LOST_WRITE,  /* zeros, or a record that the chain does not lead to */
-	COLUMN_FAULT_PADDING,     /* bytes that must be zero are not; nothing is lost by that */
+	COLUMN_FAULT_PADDING,	  /* bytes that must be zero are not; nothing is lost by that */
 	COLUMN_FAULT_UNREADABLE,  /* the disk gives an error */
-	COLUMN_FAULT_TAIL,        /* unsealed: an unfinished write at the end */
-	COLUMN_FAULT_STRANGE,     /* an intact record of a type that has no business here */
-	COLUMN_FAULT_PARITY,      /* the parity file is not the one that was voted for */
+	COLUMN_FAULT_TAIL,	  /* unsealed: an unfinished write at the end */
+	COLUMN_FAULT_STRANGE,	  /* an intact record of a type that has no business here */
+	COLUMN_FAULT_PARITY,	  /* the parity file is not the one that was voted for */
 	COLUMN_FAULT_CERTIFICATE, /* data: not the length or running hash of the certificate */
 	COLUMN_FAULT_INDEX_PAGE,  /* one page's checksum, or its order */
-	COLUMN_FAULT_INDEX,       /* the index as a whole is not the trailer's */
-	COLUMN_FAULT_TRAILER,     /* missing where there must be one, damaged, or another file's */
-	COLUMN_FAULT_LENGTH,      /* the file ends before what it must hold */
-	COLUMN_FAULT_BEYOND,      /* bytes between the parts of the file, or behind its trailer */
-	COLUMN_FAULT_COUNT        /* how many: not one of them */
+	COLUMN_FAULT_INDEX,	  /* the index as a whole is not the trailer's */
+	COLUMN_FAULT_TRAILER,	  /* missing where there must be one, damaged, or another file's */
+	COLUMN_FAULT_LENGTH,	  /* the file ends before what it must hold */
+	COLUMN_FAULT_BEYOND,	  /* bytes between the parts of the file, or behind its trailer */
+	COLUMN_FAULT_COUNT	  /* how many: not one of them */
 };
 
 /* "rotten", "lost-write": stable, for logs, counters and problem codes. Static storage. */
@@ -48,10 +48,10 @@ const char *column_fault_name(enum column_fault fault);
 struct column_fault_report {
 	enum column_fault fault;
 	uint64_t offset, size; /* in the file, its header counted */
-	bool named;            /* the record's header is intact: the next three are its own */
+	bool named;	       /* the record's header is intact: the next three are its own */
 	struct id128 id;
 	uint32_t piece;
-	uint8_t data_column;   /* that the record belongs to; of a mirror the inner one's */
+	uint8_t data_column; /* that the record belongs to; of a mirror the inner one's */
 	/* MISDIRECTED: where it says that it belongs. */
 	uint64_t foreign_set, foreign_offset;
 	uint8_t foreign_column;
@@ -82,11 +82,11 @@ struct column_check_options {
 struct column_check {
 	bool has_header, sealed;
 	struct column_header header;
-	struct column_trailer trailer;  /* when sealed */
-	bool fenced, voted;             /* such records were met */
-	struct column_vote vote;        /* when voted */
+	struct column_trailer trailer; /* when sealed */
+	bool fenced, voted;	       /* such records were met */
+	struct column_vote vote;       /* when voted */
 	uint64_t file_size;
-	uint64_t end;                   /* of what is good, from the end of the header */
+	uint64_t end; /* of what is good, from the end of the header */
 	/* Data: the running hash there. Parity: the hash of the file as it is. */
 	struct hash128 hash;
 	uint64_t records, bytes_read, faults;
@@ -101,9 +101,9 @@ WAITS MUST_USE enum err column_check(struct env_file *file,
 
 struct set_check_options {
 	struct profile profile;
-	uint64_t size;      /* that parity covers: set_descriptor_longest() */
-	uint32_t present;   /* bit i: column i can be read */
-	uint32_t suspects;  /* bit i: something speaks against column i already */
+	uint64_t size;	   /* that parity covers: set_descriptor_longest() */
+	uint32_t present;  /* bit i: column i can be read */
+	uint32_t suspects; /* bit i: something speaks against column i already */
 	/* Fills `out` with the column's bytes; zeros behind its length. ERR_IO: not these. */
 	enum err (*range)(void *context, uint8_t column, uint64_t offset, size_t size,
 			  uint8_t *out);

@@ -112,8 +112,7 @@ static uint64_t certificate_size(const struct set_certificate *certificate)
 }
 
 enum err compact_sets(struct blobs *blobs,
-		      enum err (*each)(void *context, const struct compact_set *set),
-		      void *context)
+		      enum err (*each)(void *context, const struct compact_set *set), void *context)
 {
 	struct set_certificate *certificate = memory_allocate(sizeof(*certificate));
 	const struct directory_record *record;
@@ -181,7 +180,8 @@ uint64_t compact_extent_size(const struct blob_ref *ref, const struct blob_exten
 {
 	uint64_t start = (uint64_t)extent->first_piece * PIECE_SIZE;
 	uint64_t end = start + (uint64_t)extent->piece_count * PIECE_SIZE;
-	uint64_t bytes = (end < ref->size ? end : ref->size) - (start < ref->size ? start : ref->size);
+	uint64_t bytes =
+		(end < ref->size ? end : ref->size) - (start < ref->size ? start : ref->size);
 	uint64_t whole = bytes / PIECE_SIZE;
 
 	if (extent->piece_count == 0)
@@ -217,8 +217,8 @@ enum err compact_incarnations(const struct blobs *blobs, struct buf *ids)
 static enum err add_records(struct compaction *compaction, const struct source *source,
 			    const struct column_entry *entries, uint32_t count)
 {
-	struct compact_record *records = memory_resize(
-		compaction->records, (compaction->count + count) * sizeof(*records));
+	struct compact_record *records =
+		memory_resize(compaction->records, (compaction->count + count) * sizeof(*records));
 
 	if (records == NULL && compaction->count + count != 0)
 		return ERR_NOMEM;
@@ -282,8 +282,8 @@ static int compare_places(const void *left, const void *right)
 static enum err make_range(const struct source *source, const struct compact_record *record,
 			   void **out)
 {
-	struct set_range_call *call = ask_create(
-		sizeof(*call), SET_RANGE, source->volumes[record->entry.column], drop_range);
+	struct set_range_call *call = ask_create(sizeof(*call), SET_RANGE,
+						 source->volumes[record->entry.column], drop_range);
 
 	if (call == NULL)
 		return ERR_NOMEM;
@@ -423,8 +423,9 @@ static WAITS enum err copy_record(struct compaction *compaction, struct successo
 		return successor_put_lost(successor, item->set, &item->entry);
 	err = reader_fetch(compaction->blobs, item->set, item->entry.id, item->entry.piece, &bytes);
 	/* What can be mended is mended first; what cannot keeps its set. */
-	return err == ERR_OK ? successor_put(successor, bytes)
-			     : err == ERR_NOTFOUND ? ERR_CORRUPT : err;
+	return err == ERR_OK	     ? successor_put(successor, bytes)
+	       : err == ERR_NOTFOUND ? ERR_CORRUPT
+				     : err;
 }
 
 static WAITS enum err copy_all(struct compaction *compaction, const struct compact_pace *pace,

@@ -57,8 +57,8 @@ static enum err add_list(struct evacuation *evacuation, unsigned member,
 			 const struct column_entry *entries, uint32_t count)
 {
 	bool sealed = evacuation->finish->answers[member].sealed;
-	struct item *items = memory_resize(evacuation->items,
-					   (evacuation->count + count) * sizeof(*items));
+	struct item *items =
+		memory_resize(evacuation->items, (evacuation->count + count) * sizeof(*items));
 
 	if (items == NULL)
 		return ERR_NOMEM;
@@ -67,8 +67,8 @@ static enum err add_list(struct evacuation *evacuation, unsigned member,
 		/* The index of a sealed member is that of the whole set. */
 		bool holds = !sealed || entries[i].column == member;
 
-		items[evacuation->count++] = (struct item){
-			.entry = entries[i], .holders = holds ? 1u << member : 0};
+		items[evacuation->count++] =
+			(struct item){.entry = entries[i], .holders = holds ? 1u << member : 0};
 	}
 	return ERR_OK;
 }
@@ -194,8 +194,7 @@ static WAITS enum err put_lost(struct evacuation *evacuation, const struct colum
 
 	env_log(finish->blobs->env, "event=%s set=%016llx column=%u offset=%llu",
 		finish_all_known(finish) ? "record-lost" : "record-missing",
-		(unsigned long long)finish->set, entry->column,
-		(unsigned long long)entry->offset);
+		(unsigned long long)finish->set, entry->column, (unsigned long long)entry->offset);
 	if (inheritance_knows_lost(&evacuation->inheritance, entry->id, entry->piece))
 		return ERR_OK;
 	err = successor_put_lost(&evacuation->successor, finish->set, entry);
@@ -367,8 +366,8 @@ static void count_evacuation(const struct evacuation *evacuation)
 	finish->blobs->evacuations += first;
 	if (first || evacuation->copies > 0)
 		env_log(finish->blobs->env, "event=%s set=%016llx records=%zu",
-			first ? "set-evacuated" : "set-taken-over",
-			(unsigned long long)finish->set, evacuation->copies);
+			first ? "set-evacuated" : "set-taken-over", (unsigned long long)finish->set,
+			evacuation->copies);
 }
 
 static WAITS enum err give_up_columns(struct evacuation *evacuation)

@@ -30,9 +30,9 @@ enum err finish_load(struct blobs *blobs, uint64_t set, struct finish *out)
 			       .profile = record->birth.profile};
 	set_members(record, out->volumes, out->tags);
 	/* A set that is not sealed has one placement a member, ever. */
-	out->all_placed = record->seals.count == 0 &&
-			  record->placements.count + record->removed.count ==
-				  profile_members(out->profile);
+	out->all_placed =
+		record->seals.count == 0 &&
+		record->placements.count + record->removed.count == profile_members(out->profile);
 	return ERR_OK;
 }
 
@@ -63,7 +63,8 @@ static bool is_absent(const struct finish *finish, unsigned member, enum err ans
 {
 	if (id128_is_zero(finish->volumes[member]))
 		return finish->all_placed;
-	return answer == ERR_NOTFOUND || blobs_volume_is_gone(finish->blobs, finish->volumes[member]);
+	return answer == ERR_NOTFOUND ||
+	       blobs_volume_is_gone(finish->blobs, finish->volumes[member]);
 }
 
 static void take_answer(struct finish *finish, unsigned member, const struct set_ask_call *call)

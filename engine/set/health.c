@@ -101,9 +101,9 @@ static void say(const struct health *health, const struct health_volume *volume,
 	const struct health_speed *speed = &volume->speeds[kind];
 
 	env_log(health->env, "event=%s volume=%016" PRIx64 "%016" PRIx64 " of=%s p95_us=%" PRIu64,
-		speed->slow ? "volume-slow" : "volume-recovered",
-		load_u64(volume->volume.octets), load_u64(volume->volume.octets + 8),
-		kind == HEALTH_APPEND ? "appends" : "reads", latency_p95_us(&speed->latency));
+		speed->slow ? "volume-slow" : "volume-recovered", load_u64(volume->volume.octets),
+		load_u64(volume->volume.octets + 8), kind == HEALTH_APPEND ? "appends" : "reads",
+		latency_p95_us(&speed->latency));
 }
 
 void health_slow(struct health *health, struct id128 volume, enum health_kind kind)

@@ -63,7 +63,8 @@ static enum err decode_index(const struct set_index_call *call, struct column_en
 			     uint32_t *count)
 {
 	size_t pages = call->index->size / COLUMN_INDEX_PAGE, total = 0, found;
-	struct column_entry *entries = memory_array(pages * COLUMN_INDEX_PER_PAGE, sizeof(*entries));
+	struct column_entry *entries =
+		memory_array(pages * COLUMN_INDEX_PER_PAGE, sizeof(*entries));
 	enum err err = entries != NULL ? ERR_OK : ERR_NOMEM;
 
 	for (size_t i = 0; err == ERR_OK && i < pages; i++) {

@@ -18,9 +18,9 @@
 struct blobs;
 
 struct inheritance {
-	struct map names;   /* (id, piece) to how it is held */
-	size_t lost;        /* names that are lost */
-	size_t heirs;       /* successors that were looked into */
+	struct map names; /* (id, piece) to how it is held */
+	size_t lost;	  /* names that are lost */
+	size_t heirs;	  /* successors that were looked into */
 };
 
 /* ERR_UNAVAILABLE: none of the columns of one of them answers. Finish it in any case. */
@@ -28,8 +28,7 @@ WAITS MUST_USE enum err inheritance_load(struct blobs *blobs, uint64_t set,
 					 struct inheritance *out);
 void inheritance_finish(struct inheritance *inheritance);
 bool inheritance_holds(const struct inheritance *inheritance, struct id128 id, uint32_t piece);
-bool inheritance_knows_lost(const struct inheritance *inheritance, struct id128 id,
-			    uint32_t piece);
+bool inheritance_knows_lost(const struct inheritance *inheritance, struct id128 id, uint32_t piece);
 /* The entry's record, or explicit loss, is in a successor now. */
 MUST_USE enum err inheritance_add(struct inheritance *inheritance,
 				  const struct column_entry *entry);

@@ -36,7 +36,7 @@ struct latency_budget {
 	uint32_t tokens; /* thousandths */
 };
 
-#define LATENCY_BUDGET_SHARE 30u     /* thousandths of a hedge that one read pays for */
+#define LATENCY_BUDGET_SHARE 30u /* thousandths of a hedge that one read pays for */
 #define LATENCY_BUDGET_MAX 10000u
 
 void latency_budget_earn(struct latency_budget *budget);

@@ -101,9 +101,9 @@ static WAITS enum err create_log(struct member *member, struct member_column *co
 	/* A mirror grows to the sum of the data columns; what it needs it takes as it comes. */
 	column_name(column->header.set, column->header.column, column->header.kind, name);
 	column_header_put(&column->header, &header);
-	err = header.err != ERR_OK ? header.err
-				   : log_create(member->volume, &options, bytes_of_buf(&header),
-						&column->log);
+	err = header.err != ERR_OK
+		      ? header.err
+		      : log_create(member->volume, &options, bytes_of_buf(&header), &column->log);
 	buf_finish(&header);
 	return err;
 }
@@ -206,8 +206,8 @@ static enum err accept_record(struct member_column *column, const struct set_app
 	err = records_reserve(&column->records, record->id, record->piece);
 	if (err != ERR_OK)
 		return err;
-	expected = record_running(call->record->data,
-				  column->machine.columns[record->column].running);
+	expected =
+		record_running(call->record->data, column->machine.columns[record->column].running);
 	return set_member_append(&column->machine, record->column, record->offset, size, expected,
 				 record->running);
 }
@@ -363,8 +363,7 @@ static WAITS enum err remove_column(struct member *member, struct member_column 
 
 	if (!id128_equal(header->uuid, call->uuid))
 		return ERR_CONFLICT;
-	if (column->removed ||
-	    (!id128_is_zero(call->tag) && !id128_equal(header->tag, call->tag)))
+	if (column->removed || (!id128_is_zero(call->tag) && !id128_equal(header->tag, call->tag)))
 		return ERR_OK;
 	column->removed = column->broken = true;
 	map_remove(&member->columns, &header->set);

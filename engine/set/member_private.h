@@ -25,18 +25,18 @@
 struct member_column {
 	struct column_header header;
 	struct set_member machine;
-	struct log *log;        /* unsealed: the data column, or the mirror */
+	struct log *log;	/* unsealed: the data column, or the mirror */
 	struct records records; /* unsealed */
 	bool damaged, torn;
-	bool broken;            /* a write failed: INV 3 */
-	bool urgent;            /* appends may use the reserve */
-	bool removed;           /* out of the table; goes when the last user leaves */
-	unsigned users;         /* tasks and appends under way */
-	unsigned appends;       /* under way */
-	unsigned log_readers;   /* reading from the log's file right now */
-	struct cond changed;    /* something of the above, or of the machine */
+	bool broken;		       /* a write failed: INV 3 */
+	bool urgent;		       /* appends may use the reserve */
+	bool removed;		       /* out of the table; goes when the last user leaves */
+	unsigned users;		       /* tasks and appends under way */
+	unsigned appends;	       /* under way */
+	unsigned log_readers;	       /* reading from the log's file right now */
+	struct cond changed;	       /* something of the above, or of the machine */
 	struct column_trailer trailer; /* sealed */
-	struct env_file *file;         /* sealed: open when somebody reads */
+	struct env_file *file;	       /* sealed: open when somebody reads */
 	uint64_t used_at;
 };
 
@@ -55,12 +55,12 @@ struct member {
 	struct sched *sched;
 	struct map columns; /* set id to struct member_column */
 	struct group tasks;
-	unsigned appends;   /* under way */
-	uint64_t tick;      /* orders the uses of files */
+	unsigned appends; /* under way */
+	uint64_t tick;	  /* orders the uses of files */
 	size_t open_files;
 	struct member_page *pages;
 	struct rebuild *rebuilds; /* under way */
-	bool closing;             /* what takes long ends */
+	bool closing;		  /* what takes long ends */
 };
 
 bool member_column_sealed(const struct member_column *column);

@@ -67,10 +67,9 @@ static WAITS enum err read_page(struct member *member, struct member_column *col
 		return column_index_page_decode(cached->bytes, entries, count);
 	err = member_file(member, column, &file);
 	if (err == ERR_OK)
-		err = io_read_exact(file,
-				    column->trailer.index_offset +
-					    (uint64_t)page * COLUMN_INDEX_PAGE,
-				    bytes, sizeof(bytes));
+		err = io_read_exact(
+			file, column->trailer.index_offset + (uint64_t)page * COLUMN_INDEX_PAGE,
+			bytes, sizeof(bytes));
 	if (err == ERR_OK)
 		err = column_index_page_decode(bytes, entries, count);
 	if (err != ERR_OK)

@@ -23,7 +23,7 @@ struct rebuild {
 	struct set_rebuild_call *call;
 	struct env_file *file;
 	char name[COLUMN_NAME_SIZE];
-	uint64_t size; /* of the body */
+	uint64_t size;	   /* of the body */
 	uint32_t unusable; /* bit i: column i gives nothing */
 	struct pace pace;
 	struct column_trailer trailer;
@@ -92,15 +92,14 @@ static WAITS bool ask_more(struct rebuild *rebuild, uint64_t offset, size_t size
 
 		if (!may_ask(rebuild, i, *asked, offset, size))
 			continue;
-		*range = (struct set_range_call){
-			.wire = {.operation = SET_RANGE,
-				 .volume = call->volumes[i],
-				 .done = answered,
-				 .context = &group},
-			.set = call->set,
-			.seal = call->certificate.seal,
-			.offset = offset,
-			.size = (uint32_t)size};
+		*range = (struct set_range_call){.wire = {.operation = SET_RANGE,
+							  .volume = call->volumes[i],
+							  .done = answered,
+							  .context = &group},
+						 .set = call->set,
+						 .seal = call->certificate.seal,
+						 .offset = offset,
+						 .size = (uint32_t)size};
 		group_enter(&group);
 		wire_post(rebuild->member->wire, &range->wire);
 		now |= 1u << i;
@@ -135,9 +134,9 @@ static void combine(void *argument)
 
 	for (size_t i = 0; i < rebuild->from_count; i++)
 		source[i] = rebuild->ranges[rebuild->from[i]].bytes->data;
-	rebuild->combined = stripe_decode(rebuild->call->header.profile,
-					  rebuild->call->header.column, rebuild->from, source,
-					  rebuild->out->size, rebuild->out->data);
+	rebuild->combined =
+		stripe_decode(rebuild->call->header.profile, rebuild->call->header.column,
+			      rebuild->from, source, rebuild->out->size, rebuild->out->data);
 }
 
 static WAITS enum err make_window(struct rebuild *rebuild, uint64_t offset, size_t size)
@@ -218,8 +217,7 @@ static WAITS enum err write_body(struct rebuild *rebuild)
 }
 
 /* From the first sibling of which the index is what its own trailer says. */
-static WAITS enum err fetch_index(struct rebuild *rebuild, struct shared **index,
-				  uint32_t *entries)
+static WAITS enum err fetch_index(struct rebuild *rebuild, struct shared **index, uint32_t *entries)
 {
 	const struct set_rebuild_call *call = rebuild->call;
 	enum err err = ERR_UNAVAILABLE;

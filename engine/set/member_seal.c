@@ -82,8 +82,7 @@ enum err member_vote(struct member *member, struct member_column *column,
 		return err;
 	err = column->header.kind == COLUMN_DATA
 		      ? check_data(member, column, &file_hash)
-		      : member_encode(member, column,
-				      set_descriptor_longest(&call->descriptor),
+		      : member_encode(member, column, set_descriptor_longest(&call->descriptor),
 				      &file_hash);
 	/* What does not read back as it was synced is damaged, wherever that came from. */
 	column->damaged |= err == ERR_CORRUPT;

@@ -54,8 +54,8 @@ bool open_set_takes(const struct open_set *set, const struct put *put)
 uint8_t open_set_column(const struct open_set *set, const struct put *put)
 {
 	uint8_t shortest = shortest_column(set);
-	uint8_t column = open_set_preferred_column(put->record.id, put->record.piece,
-						   set->header.profile.k);
+	uint8_t column =
+		open_set_preferred_column(put->record.id, put->record.piece, set->header.profile.k);
 	uint64_t ahead = set->machine.columns[column].end - set->machine.columns[shortest].end;
 
 	if (!fits(set, column, put->bytes->size) || ahead > set->header.capacity / 16)
@@ -121,8 +121,7 @@ static void lose_member(struct open_set *set, unsigned member, enum err err)
 /* Member numbers of a transfer: its data column, then the parity members. */
 static unsigned member_of(const struct transfer *transfer, size_t copy)
 {
-	return copy == 0 ? transfer->column
-			 : transfer->set->header.profile.k + (unsigned)copy - 1;
+	return copy == 0 ? transfer->column : transfer->set->header.profile.k + (unsigned)copy - 1;
 }
 
 static void release_transfer(struct transfer *transfer)

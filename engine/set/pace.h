@@ -12,7 +12,7 @@
 
 struct pace {
 	struct volume *volume;
-	uint64_t rate;   /* bytes a second; 0: as fast as it goes */
+	uint64_t rate;	 /* bytes a second; 0: as fast as it goes */
 	uint64_t due_us; /* when the next bytes are */
 };
 

@@ -107,9 +107,11 @@ enum err set_member_vote(struct set_member *member, struct hash128 seal,
 		return ERR_EXISTS;
 	if (member->voting != SET_VOTE_NONE || member->fence == SET_FENCE_ASKED)
 		return ERR_UNAVAILABLE;
-	if (descriptor->profile.k != member->profile.k || descriptor->profile.m != member->profile.m)
+	if (descriptor->profile.k != member->profile.k ||
+	    descriptor->profile.m != member->profile.m)
 		return ERR_STALE;
-	if (!is_exact(member, descriptor) && !(PLANTED(parity_over_stale_bytes) && !is_data(member)))
+	if (!is_exact(member, descriptor) &&
+	    !(PLANTED(parity_over_stale_bytes) && !is_data(member)))
 		return ERR_STALE;
 	if (!set_member_settled(member))
 		return ERR_UNAVAILABLE;
@@ -224,8 +226,7 @@ enum err set_ballot_add(struct set_ballot *ballot, uint8_t member, const struct 
 
 bool set_ballot_unanimous(const struct set_ballot *ballot)
 {
-	return ballot->voted ==
-	       (1u << profile_members(ballot->certificate.descriptor.profile)) - 1;
+	return ballot->voted == (1u << profile_members(ballot->certificate.descriptor.profile)) - 1;
 }
 
 /* ---- writer ---- */
@@ -367,9 +368,9 @@ static bool can_reach(struct profile profile, unsigned member, const struct set_
 
 		if (!answer_holds(profile, member, i))
 			continue;
-		if (position->end == target->length[i] ? !hash128_equal(position->running,
-									 target->hash[i])
-						       : closed)
+		if (position->end == target->length[i]
+			    ? !hash128_equal(position->running, target->hash[i])
+			    : closed)
 			return false;
 	}
 	return true;

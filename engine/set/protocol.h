@@ -91,7 +91,7 @@ struct set_member {
 	uint8_t index;
 	enum set_fence fence;
 	enum set_voting voting;
-	bool has_mirror; /* parity only */
+	bool has_mirror;				 /* parity only */
 	struct set_position columns[PROFILE_MEMBER_MAX]; /* accepted; data: only its own */
 	uint64_t synced[PROFILE_MEMBER_MAX];
 	struct column_vote vote; /* from WRITING on */
@@ -200,16 +200,16 @@ struct set_answer {
 	bool damaged; /* corruption below the durable mark */
 	bool torn;    /* an unfinished tail behind what it holds */
 	struct set_position columns[PROFILE_MEMBER_MAX];
-	struct column_vote vote; /* when voted */
+	struct column_vote vote;	    /* when voted */
 	struct set_certificate certificate; /* when sealed */
 };
 
 enum set_plan {
-	SET_PLAN_WAIT,     /* fewer than k answered, nothing can be done */
+	SET_PLAN_WAIT,	   /* fewer than k answered, nothing can be done */
 	SET_PLAN_CERTIFY,  /* a member holds the certificate: hand it to the others */
-	SET_PLAN_SEAL,     /* bring all to `target`, then ask for votes */
+	SET_PLAN_SEAL,	   /* bring all to `target`, then ask for votes */
 	SET_PLAN_EVACUATE, /* fence, copy the union to a new set */
-	SET_PLAN_REMOVE    /* all answered, nothing was ever written */
+	SET_PLAN_REMOVE	   /* all answered, nothing was ever written */
 };
 
 /* answers[k+m]. For SEAL *target is the longest of every column; for CERTIFY the certificate's. */

@@ -34,8 +34,7 @@ enum err reader_check(struct bytes whole, uint64_t set, struct id128 id, uint32_
 	if (out->set != set || !id128_equal(out->id, id) || out->piece != piece ||
 	    record_size(out->payload_size) != whole.size)
 		return ERR_CORRUPT;
-	return record_check_payload(out,
-				    bytes_slice(whole, RECORD_HEADER_SIZE, out->payload_size));
+	return record_check_payload(out, bytes_slice(whole, RECORD_HEADER_SIZE, out->payload_size));
 }
 
 /* A piece that is looked for in one set. */
@@ -46,10 +45,10 @@ struct lookup {
 	uint32_t piece;
 	struct profile profile;
 	struct id128 volumes[PROFILE_MEMBER_MAX]; /* zero: nobody has this column */
-	uint32_t silent;  /* bit i: member i did not answer, or is gone */
-	uint32_t tried;   /* bit i: what member i has of it is no good, or it has nothing */
-	uint32_t late;    /* bit i: member i is silent because nobody waited for it any longer */
-	bool patient;     /* waits for those, too */
+	uint32_t silent;			  /* bit i: member i did not answer, or is gone */
+	uint32_t tried; /* bit i: what member i has of it is no good, or it has nothing */
+	uint32_t late;	/* bit i: member i is silent because nobody waited for it any longer */
+	bool patient;	/* waits for those, too */
 	bool located, damaged;
 	struct column_entry entry;
 	struct shared *found;
@@ -110,8 +109,8 @@ static WAITS enum err await(struct lookup *lookup, unsigned member, struct set_r
 {
 	struct blobs *blobs = lookup->blobs;
 	uint64_t now = env_now_ms(blobs->env), hard_ms = now + blobs->options.read_hedge_ms;
-	uint64_t hedge_ms = now + health_hedge_ms(&blobs->health, HEALTH_READ,
-						  blobs->options.read_hedge_ms);
+	uint64_t hedge_ms =
+		now + health_hedge_ms(&blobs->health, HEALTH_READ, blobs->options.read_hedge_ms);
 	struct cond cond = {0};
 
 	if (lookup->patient)
@@ -218,8 +217,7 @@ static enum err decode_from(struct degraded *degraded, const uint8_t *from)
 {
 	struct lookup *lookup = degraded->lookup;
 	const uint8_t *source[PROFILE_MEMBER_MAX];
-	struct shared *record =
-		shared_create((size_t)record_size(lookup->entry.payload_size));
+	struct shared *record = shared_create((size_t)record_size(lookup->entry.payload_size));
 	enum err err;
 
 	if (record == NULL)
@@ -273,8 +271,7 @@ static size_t ask_ranges(struct degraded *degraded, size_t limit, bool silent_to
 
 	for (unsigned i = 0; asked < limit && i < profile_members(lookup->profile); i++) {
 		if (i == lookup->entry.column || id128_is_zero(lookup->volumes[i]) ||
-		    degraded->ranges[i] != NULL ||
-		    (!silent_too && (lookup->silent >> i & 1) != 0))
+		    degraded->ranges[i] != NULL || (!silent_too && (lookup->silent >> i & 1) != 0))
 			continue;
 		degraded->ranges[i] = ask_range(degraded, i, degraded->seal);
 		asked += degraded->ranges[i] != NULL;
@@ -477,8 +474,8 @@ static enum err worse(enum err a, enum err b)
 	return a != ERR_NOTFOUND ? a : b;
 }
 
-static WAITS enum err read_piece(struct blobs *blobs, uint64_t set, struct id128 id,
-				 uint32_t piece, int depth, struct shared **out)
+static WAITS enum err read_piece(struct blobs *blobs, uint64_t set, struct id128 id, uint32_t piece,
+				 int depth, struct shared **out)
 {
 	enum err err = reader_fetch(blobs, set, id, piece, out);
 
@@ -504,8 +501,8 @@ static WAITS enum err read_piece(struct blobs *blobs, uint64_t set, struct id128
  * A set may be evacuated, or its columns be sealed, between two questions about it; and another
  * node may have told the directory. So what fails is tried once more against what is known then.
  */
-static WAITS enum err find_piece(struct blobs *blobs, uint64_t set, struct id128 id,
-				 uint32_t piece, struct shared **out)
+static WAITS enum err find_piece(struct blobs *blobs, uint64_t set, struct id128 id, uint32_t piece,
+				 struct shared **out)
 {
 	uint64_t version = directory_store_version(blobs->directory);
 	enum err err = read_piece(blobs, set, id, piece, 0, out);
@@ -531,14 +528,13 @@ static WAITS enum err append_piece(struct blobs *blobs, const struct blob_ref *r
 
 	if (err != ERR_OK)
 		return err;
-	payload = bytes_slice(shared_bytes(record), RECORD_HEADER_SIZE,
-			      load_u32(record->data + 8));
+	payload = bytes_slice(shared_bytes(record), RECORD_HEADER_SIZE, load_u32(record->data + 8));
 	/* Every piece but the last is whole, so a short one in the middle is another blob's. */
 	if (from < start || to - start > payload.size) {
 		err = ERR_CORRUPT;
 	} else {
-		buf_put_bytes(out, bytes_slice(payload, (size_t)(from - start),
-					       (size_t)(to - from)));
+		buf_put_bytes(out,
+			      bytes_slice(payload, (size_t)(from - start), (size_t)(to - from)));
 		err = out->err;
 	}
 	shared_release(&record);

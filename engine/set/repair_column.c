@@ -17,8 +17,8 @@ static WAITS enum err await(struct repair_effort *effort, void *call)
 {
 	ask_post(effort->blobs, call, LONG_MS, effort->changed);
 	while (!ask_is_answered(call)) {
-		enum err err = *effort->stopping ? ERR_CANCELED
-						: cond_wait(effort->changed, TASK_FOREVER);
+		enum err err =
+			*effort->stopping ? ERR_CANCELED : cond_wait(effort->changed, TASK_FOREVER);
 
 		if (err != ERR_OK && !ask_is_answered(call))
 			return err;
@@ -33,7 +33,7 @@ static void drop_check(struct wire_call *call)
 
 /* *faults is NULL when the column is whole. */
 enum err repair_check_column(struct repair_effort *effort, struct id128 volume, uint64_t set,
-				   struct shared **faults)
+			     struct shared **faults)
 {
 	struct set_check_call *check = ask_create(sizeof(*check), SET_CHECK, volume, drop_check);
 	enum err err;

@@ -13,7 +13,7 @@ static char whole_marker, damaged_marker;
 
 struct holdings {
 	struct blobs *blobs;
-	struct map tags; /* of what live members hold: to one of the markers */
+	struct map tags;   /* of what live members hold: to one of the markers */
 	struct buf strays; /* struct stray */
 };
 
@@ -164,8 +164,7 @@ struct presence {
 	uint64_t due_ms;
 };
 
-static struct presence look_for(const struct repair_survey *survey,
-				const struct holdings *holdings,
+static struct presence look_for(const struct repair_survey *survey, const struct holdings *holdings,
 				const struct directory_record *record, uint8_t column)
 {
 	struct presence presence = {0};

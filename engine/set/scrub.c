@@ -310,8 +310,8 @@ static uint64_t share_ms(const struct scrub *scrub)
 static uint64_t until_next_round(const struct scrub *scrub)
 {
 	uint64_t now_ms = env_wall_ms(scrub->blobs->env);
-	uint64_t next_ms = scrub->status.round_started_ms +
-			   scrub->blobs->options.scrub_days * DAY_MS;
+	uint64_t next_ms =
+		scrub->status.round_started_ms + scrub->blobs->options.scrub_days * DAY_MS;
 
 	return next_ms > now_ms ? next_ms - now_ms : 0;
 }

@@ -178,10 +178,11 @@ out:
 enum err set_check_read(struct env_file *file, uint64_t length, uint64_t offset, size_t size,
 			uint8_t *out)
 {
-	size_t have = offset >= length         ? 0
+	size_t have = offset >= length	       ? 0
 		      : length - offset < size ? (size_t)(length - offset)
 					       : size;
-	enum err err = have == 0 ? ERR_OK : io_read_exact(file, LOG_HEADER_SIZE + offset, out, have);
+	enum err err =
+		have == 0 ? ERR_OK : io_read_exact(file, LOG_HEADER_SIZE + offset, out, have);
 
 	memset(out + have, 0, size - have);
 	return err == ERR_TORN ? ERR_IO : err;

@@ -12,8 +12,8 @@
 /* ISA-L takes lengths as int. */
 #define STEP_SIZE (1u << 20)
 
-static void generator(struct profile profile, uint8_t matrix[PROFILE_MEMBER_MAX *
-							     PROFILE_MEMBER_MAX])
+static void generator(struct profile profile,
+		      uint8_t matrix[PROFILE_MEMBER_MAX * PROFILE_MEMBER_MAX])
 {
 	ASSERT(profile.k + profile.m <= (int)PROFILE_MEMBER_MAX);
 	gf_gen_cauchy1_matrix(matrix, profile.k + profile.m, profile.k);

@@ -21,7 +21,7 @@ struct successor {
 	struct blobs *blobs;
 	struct open_set_order order;
 	struct open_set *target; /* NULL: no record so far */
-	uint64_t in_flight; /* bytes */
+	uint64_t in_flight;	 /* bytes */
 	enum err err;
 	struct cond changed;
 };

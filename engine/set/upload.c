@@ -12,7 +12,7 @@
 #define PIECES_IN_FLIGHT 2u
 
 struct piece {
-	struct put put; /* first: what done() is given */
+	struct put put;		    /* first: what done() is given */
 	struct blob_upload *upload; /* NULL: released meanwhile */
 	struct piece *next;
 };
@@ -22,9 +22,9 @@ struct blob_upload {
 	struct id128 id, tag;
 	uint64_t number;
 	struct buf filling;
-	struct piece *pieces; /* under way */
-	uint32_t next_piece;  /* to be put; at most PIECES_IN_FLIGHT beyond `recorded` */
-	uint32_t recorded;    /* pieces that are in the extents */
+	struct piece *pieces;		 /* under way */
+	uint32_t next_piece;		 /* to be put; at most PIECES_IN_FLIGHT beyond `recorded` */
+	uint32_t recorded;		 /* pieces that are in the extents */
 	uint64_t sets[PIECES_IN_FLIGHT]; /* where acknowledged ones are, until it is their turn */
 	bool acknowledged[PIECES_IN_FLIGHT];
 	struct blob_ref ref;

@@ -356,8 +356,7 @@ static bool can_avoid(struct blobs *blobs, const struct open_set *set, uint32_t 
 
 	if (open_set_usable_layout(blobs, true, &usable) == ERR_OK) {
 		for (unsigned i = 0; i < profile_members(set->header.profile); i++) {
-			struct layout_volume *volume =
-				layout_find(&usable, set->header.members[i]);
+			struct layout_volume *volume = layout_find(&usable, set->header.members[i]);
 
 			if (volume != NULL && (slow >> i & 1) != 0)
 				volume->failed = true;
@@ -451,8 +450,8 @@ static void close_old(struct blobs *blobs, uint64_t now)
 		recovery_kick(blobs);
 	}
 	for (set = blobs->open_sets; set != NULL; set = set->next) {
-		if (!is_paused(set) || (now - set->opened_ms < blobs->options.idle_ms &&
-					!open_set_is_stuck(set)))
+		if (!is_paused(set) ||
+		    (now - set->opened_ms < blobs->options.idle_ms && !open_set_is_stuck(set)))
 			continue;
 		open_set_close(set);
 		recovery_kick(blobs);

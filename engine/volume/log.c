@@ -218,14 +218,11 @@ static void append_ended(struct log_append *append, enum err err)
 	group_leave(&wait->ended);
 }
 
-enum err log_append_wait(struct log *log, struct record *record, struct bytes payload,
-			 bool urgent)
+enum err log_append_wait(struct log *log, struct record *record, struct bytes payload, bool urgent)
 {
 	struct write_wait wait = {{0}, ERR_OK};
-	struct log_append append = {.record = *record,
-				    .write.urgent = urgent,
-				    .done = append_ended,
-				    .context = &wait};
+	struct log_append append = {
+		.record = *record, .write.urgent = urgent, .done = append_ended, .context = &wait};
 	struct shared *shared = shared_create(payload.size);
 
 	if (shared == NULL)

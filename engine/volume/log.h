@@ -52,7 +52,7 @@ struct log;
 
 struct log_options {
 	const char *name; /* relative to the volume's directory; borrowed for the call */
-	uint64_t set;     /* place part of all its records: set id or segment number */
+	uint64_t set;	  /* place part of all its records: set id or segment number */
 	uint8_t column;
 	uint64_t allocate_size;
 };
@@ -110,8 +110,8 @@ WAITS MUST_USE enum err log_truncate(struct log *log, uint64_t offset);
 
 struct log_append {
 	struct volume_write write;
-	struct record record;  /* in: immutable part; out: all of it */
-	struct log *log;       /* the log's own, as the next two */
+	struct record record; /* in: immutable part; out: all of it */
+	struct log *log;      /* the log's own, as the next two */
 	uint64_t size;
 	enum err refused;
 	bool admitted; /* it got an offset */

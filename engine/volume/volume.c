@@ -26,7 +26,7 @@ struct volume {
 	struct env_timer look_timer;
 	struct env_io look;
 	bool looking;
-	uint64_t looks;          /* ended */
+	uint64_t looks; /* ended */
 	struct cond look_ended;
 	struct group pending; /* commits, looks and notifications under way */
 	void (*changed)(struct volume *volume, void *context);

@@ -55,7 +55,8 @@ enum volume_state {
  * Creates DIR and its superblock, durably. ERR_EXISTS when DIR holds anything but lost+found and
  * what an attempt at this that was cut short has left.
  */
-WAITS MUST_USE enum err volume_format(const char *directory, const struct volume_identity *identity);
+WAITS MUST_USE enum err volume_format(const char *directory,
+				      const struct volume_identity *identity);
 /* Reads only the identity. ERR_NOTFOUND, ERR_CORRUPT, ERR_NEWER. */
 WAITS MUST_USE enum err volume_inspect(const char *directory, struct volume_identity *out);
 /*
@@ -91,14 +92,14 @@ void volume_set_reserve(struct volume *volume, uint64_t size);
 
 struct volume_write {
 	struct env_file *file;
-	uint64_t offset;         /* in the file */
+	uint64_t offset;	  /* in the file */
 	struct shared *shared[2]; /* references given to the volume; [1] may be NULL */
 	uint8_t head[VOLUME_HEAD_MAX];
-	size_t head_size;        /* head, shared[0], shared[1], then `zeros` zero bytes, end to end */
-	size_t zeros;            /* 0..63 */
-	bool urgent;             /* may use the reserve */
-	bool bulk;               /* in the queue of bulk; all of a file under way are, or none */
-	bool unsynced;           /* bulk only: a later write of the file without it syncs both */
+	size_t head_size; /* head, shared[0], shared[1], then `zeros` zero bytes, end to end */
+	size_t zeros;	  /* 0..63 */
+	bool urgent;	  /* may use the reserve */
+	bool bulk;	  /* in the queue of bulk; all of a file under way are, or none */
+	bool unsynced;	  /* bulk only: a later write of the file without it syncs both */
 	void (*done)(struct volume_write *write, enum err err);
 	void *context;
 	struct volume_write *next; /* the volume's own, as the next */

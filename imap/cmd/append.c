@@ -94,14 +94,14 @@ struct imap_reply imap_cmd_append(struct imap_session *session, struct imap_comm
 	if (imap_failed(&command->parser))
 		return refuse(session, command, imap_reply_syntax(&command->parser));
 	if (command->literal_size > session->server->append_limit)
-		return refuse(session, command,
-			      imap_reply_no("[TOOBIG]", "Message is larger than this server takes"));
+		return refuse(
+			session, command,
+			imap_reply_no("[TOOBIG]", "Message is larger than this server takes"));
 	err = append_begin(session->mailbox, options.mailbox, &appending);
 	if (err != ERR_OK)
 		return refuse(session, command,
-			      err == ERR_NOTFOUND
-				      ? imap_reply_no("[TRYCREATE]", "No such mailbox")
-				      : imap_reply_error(err));
+			      err == ERR_NOTFOUND ? imap_reply_no("[TRYCREATE]", "No such mailbox")
+						  : imap_reply_error(err));
 	err = imap_accept_literal(session, command);
 	if (err == ERR_OK)
 		err = transfer(session, appending, command->literal_size, &stored);

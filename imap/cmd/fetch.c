@@ -10,9 +10,9 @@
 struct progress {
 	const uint32_t *sequences;
 	size_t count;
-	bool marks;          /* sets \Seen */
+	bool marks; /* sets \Seen */
 	size_t missing, failures;
-	enum err failure;    /* the first */
+	enum err failure; /* the first */
 };
 
 /*
@@ -54,8 +54,8 @@ static bool fetch_one(struct fetch *fetch, struct progress *progress, uint32_t s
 		if (progress->failure == ERR_OK)
 			progress->failure = err;
 	}
-	return !fetch->session->over && progress->failures < FAILURES_MAX &&
-	       err != ERR_CANCELED && err != ERR_NOMEM;
+	return !fetch->session->over && progress->failures < FAILURES_MAX && err != ERR_CANCELED &&
+	       err != ERR_NOMEM;
 }
 
 static void fetch_all(struct fetch *fetch, struct progress *progress)

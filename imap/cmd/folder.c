@@ -30,9 +30,9 @@ struct imap_reply imap_cmd_create(struct imap_session *session, struct imap_comm
 	imap_end(&command->parser);
 	if (imap_failed(&command->parser))
 		return imap_reply_syntax(&command->parser);
-	return answer(mailbox_create_folder(session->mailbox, without_separator(name),
-					    SPECIAL_NONE),
-		      "Mailbox created");
+	return answer(
+		mailbox_create_folder(session->mailbox, without_separator(name), SPECIAL_NONE),
+		"Mailbox created");
 }
 
 struct imap_reply imap_cmd_delete(struct imap_session *session, struct imap_command *command)

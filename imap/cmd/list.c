@@ -70,7 +70,8 @@ static void parse_pattern(struct imap_session *session, struct imap_parser *pars
 	buf_finish(&joined);
 }
 
-static bool lsub_parent(const struct pattern *pattern, const struct folder_info *folder, struct bytes *parent)
+static bool lsub_parent(const struct pattern *pattern, const struct folder_info *folder,
+			struct bytes *parent)
 {
 	struct bytes name = bytes_string(folder->name);
 

@@ -27,8 +27,8 @@ static enum err search_all(struct search *search, struct imap_command *command, 
 		enum err err = search_message(search, sequence, &matches);
 
 		if (matches)
-			hits->numbers[hits->count++] = command->uid ? view_uid(view, sequence)
-								    : sequence;
+			hits->numbers[hits->count++] =
+				command->uid ? view_uid(view, sequence) : sequence;
 		else if (err == ERR_NOTFOUND)
 			hits->missing = true;
 		else if (err == ERR_CANCELED || err == ERR_NOMEM)

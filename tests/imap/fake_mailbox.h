@@ -545,8 +545,8 @@ void view_sync(struct view *view, bool expunges, const struct view_events *event
 	for (size_t i = 0; i < view->count; i++)
 		if (fake_flags_changed(&view->shown[i])) {
 			view->shown[i].told = view->shown[i].message->flags;
-			events->flags(events->context, (uint32_t)i + 1,
-				      view->shown[i].message->uid, 1);
+			events->flags(events->context, (uint32_t)i + 1, view->shown[i].message->uid,
+				      1);
 		}
 }
 

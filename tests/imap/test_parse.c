@@ -62,8 +62,7 @@ static void test_contains(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < 20; i++)
-		assert_int_equal(imap_set_contains(&set, i),
-				 i == 2 || i == 3 || i == 7 || i >= 10);
+		assert_int_equal(imap_set_contains(&set, i), i == 2 || i == 3 || i == 7 || i >= 10);
 	assert_true(imap_set_contains(&set, UINT32_MAX));
 }
 
@@ -86,10 +85,12 @@ static void test_strings(void **state)
 	static const struct {
 		const char *text, *expected;
 	} cases[] = {
-		{"atom", "atom"},     {"\"\"", ""},	    {"\"a b\"", "a b"},
-		{"\"a\\\"b\\\\\"", "a\"b\\"}, {"a]b", "a]b"}, {"\"a", NULL},
-		{"\"a\\x\"", NULL},   {"a b", NULL},	    {"(", NULL},
-		{"\"a\rb\"", NULL},   {"", NULL},	    {"a%", NULL},
+		{"atom", "atom"},   {"\"\"", ""},
+		{"\"a b\"", "a b"}, {"\"a\\\"b\\\\\"", "a\"b\\"},
+		{"a]b", "a]b"},	    {"\"a", NULL},
+		{"\"a\\x\"", NULL}, {"a b", NULL},
+		{"(", NULL},	    {"\"a\rb\"", NULL},
+		{"", NULL},	    {"a%", NULL},
 	};
 
 	(void)state;
@@ -158,8 +159,8 @@ static void test_truncated(void **state)
 			parse_any(bytes_slice(text, 0, size), size / 2, size / 4);
 		}
 		for (size_t at = 0; at < text.size; at++) {
-			static const uint8_t octets[] = {0, '"', '(', ')', '{', '\\', ' ', '*',
-							 '9', 0xff};
+			static const uint8_t octets[] = {0,    '"', '(', ')', '{',
+							 '\\', ' ', '*', '9', 0xff};
 			struct buf changed = {0};
 
 			buf_put_bytes(&changed, text);
@@ -191,8 +192,8 @@ static void test_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sets),	cmocka_unit_test(test_contains),
-		cmocka_unit_test(test_put_set), cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_sets),	  cmocka_unit_test(test_contains),
+		cmocka_unit_test(test_put_set),	  cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_bounds),
 	};
 

@@ -43,7 +43,9 @@ static void test_strings(void **state)
 	check_string(bytes_string("line\r\nend"), false, "{9}\r\nline\r\nend");
 	check_string(bytes_string("\xc3\xa9"), false, "{2}\r\n\xc3\xa9");
 	check_string(bytes_string("\xc3\xa9"), true, "\"\xc3\xa9\"");
-	check_string(bytes_make("a\0b", 3), true, "{3}\r\na\x80" "b");
+	check_string(bytes_make("a\0b", 3), true,
+		     "{3}\r\na\x80"
+		     "b");
 }
 
 static void test_dates(void **state)
@@ -94,17 +96,19 @@ static void test_envelopes(void **state)
 		      "((NIL NIL \"undisclosed\" NIL)(NIL NIL NIL NIL)) NIL NIL NIL)",
 		      NULL);
 	/* Encoded words stay, raw 8-bit goes as a literal, folding goes. */
-	check_message("Subject: =?utf-8?q?=C3=A9?= \\ \"q\"\r\n more\r\nMessage-ID: <\xe9@x>\r\n\r\n",
-		      "(NIL \"=?utf-8?q?=C3=A9?= \\\\ \\\"q\\\" more\" NIL NIL NIL NIL NIL NIL NIL "
-		      "{5}\r\n<\xe9@x>)",
-		      NULL);
+	check_message(
+		"Subject: =?utf-8?q?=C3=A9?= \\ \"q\"\r\n more\r\nMessage-ID: <\xe9@x>\r\n\r\n",
+		"(NIL \"=?utf-8?q?=C3=A9?= \\\\ \\\"q\\\" more\" NIL NIL NIL NIL NIL NIL NIL "
+		"{5}\r\n<\xe9@x>)",
+		NULL);
 }
 
 static void test_structures(void **state)
 {
 	(void)state;
-	check_message("\r\nx\r\ny",
-		      NULL, "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 4 1 NIL NIL NIL NIL)");
+	check_message("\r\nx\r\ny", NULL,
+		      "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 4 1 NIL NIL "
+		      "NIL NIL)");
 	check_message("Content-Type: application/pdf; name*=utf-8''%e2%82%ac.pdf\r\n"
 		      "Content-Transfer-Encoding: BASE64\r\nContent-ID: <i>\r\n"
 		      "Content-Description: d\r\nContent-MD5: m\r\n"
@@ -119,21 +123,22 @@ static void test_structures(void **state)
 		      "NIL NIL)");
 	check_message("Content-Type: message/global\r\n\r\nSubject: in\r\n\r\nx", NULL,
 		      "(\"message\" \"global\" NIL NIL NIL \"7bit\" 16 NIL NIL NIL NIL)");
-	check_message("Content-Type: multipart/digest; boundary=b\r\n"
-		      "Content-Disposition: inline\r\n\r\n--b\r\n\r\nFrom: a@b\r\n\r\nx\r\n--b--\r\n",
-		      NULL,
-		      "((\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 14 (NIL NIL "
-		      "((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) "
-		      "NIL NIL NIL NIL NIL) (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL "
-		      "\"7bit\" 1 0 NIL NIL NIL NIL) 2 NIL NIL NIL NIL) \"digest\" "
-		      "(\"boundary\" \"b\") (\"inline\" NIL) NIL NIL)");
+	check_message(
+		"Content-Type: multipart/digest; boundary=b\r\n"
+		"Content-Disposition: inline\r\n\r\n--b\r\n\r\nFrom: a@b\r\n\r\nx\r\n--b--\r\n",
+		NULL,
+		"((\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 14 (NIL NIL "
+		"((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) "
+		"NIL NIL NIL NIL NIL) (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL "
+		"\"7bit\" 1 0 NIL NIL NIL NIL) 2 NIL NIL NIL NIL) \"digest\" "
+		"(\"boundary\" \"b\") (\"inline\" NIL) NIL NIL)");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers),	  cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_dates),	  cmocka_unit_test(test_envelopes),
+		cmocka_unit_test(test_numbers),	   cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_dates),	   cmocka_unit_test(test_envelopes),
 		cmocka_unit_test(test_structures),
 	};
 

@@ -95,8 +95,8 @@ static void test_allocations(void **state)
 	start(state);
 	for (unsigned i = 0; i < 3000; i++)
 		(void)fake_add(&world.home, fake_folder(&world.home, "INBOX"),
-			       bytes_string("Subject: x\r\n\r\n"), (uint8_t)(i % 2), FAKE_ARRIVAL_MS,
-			       0);
+			       bytes_string("Subject: x\r\n\r\n"), (uint8_t)(i % 2),
+			       FAKE_ARRIVAL_MS, 0);
 	serve_world(state, &pair);
 }
 
@@ -108,7 +108,8 @@ static void add_large(void)
 
 	buf_put_string(&data, "Subject: large\r\n\r\n");
 	while (data.size < LARGE_SIZE)
-		buf_put_string(&data, "seventy-two octets of nothing in particular, and a line end\r\n");
+		buf_put_string(&data,
+			       "seventy-two octets of nothing in particular, and a line end\r\n");
 	(void)fake_add(&world.home, fake_folder(&world.home, "INBOX"), bytes_of_buf(&data), 0,
 		       FAKE_ARRIVAL_MS, 0);
 	buf_finish(&data);

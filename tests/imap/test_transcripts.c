@@ -78,7 +78,8 @@ static void add_item(char kind, unsigned line, const char *text)
 static void add_login(unsigned line)
 {
 	add_item('S', line,
-		 "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN] Aerostore ready");
+		 "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=PLAIN] Aerostore "
+		 "ready");
 	add_item('C', line, "login LOGIN joe@example.org secret");
 	add_item('S', line,
 		 "login OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE IDLE UIDPLUS "
@@ -148,8 +149,8 @@ static void add_mail(size_t index)
 			 2);
 	assert_good(date_parse_imap(
 		bytes_make(run.transcript.items[index].text.data + at, DATE_IMAP_SIZE - 1), &date));
-	for (size_t i = index + 1;
-	     i < run.transcript.count && run.transcript.items[i].kind == '|'; i++)
+	for (size_t i = index + 1; i < run.transcript.count && run.transcript.items[i].kind == '|';
+	     i++)
 		buf_put_bytes(&data, bytes_of_buf(&run.transcript.items[i].text));
 	fake_folder(&run.home, folder)->exists = true;
 	(void)fake_add(&run.home, fake_folder(&run.home, folder), bytes_of_buf(&data),
@@ -191,7 +192,8 @@ static void act(const struct item *item)
 		fake_folder(&run.home, folder)->keyword_max = number;
 	} else if (strcmp(what, "fail-read") == 0) {
 		run.home.failing_read = number;
-		run.home.read_error = strcmp(folder, "corrupt") == 0 ? ERR_CORRUPT : ERR_UNAVAILABLE;
+		run.home.read_error =
+			strcmp(folder, "corrupt") == 0 ? ERR_CORRUPT : ERR_UNAVAILABLE;
 	} else if (strcmp(what, "fail-store") == 0) {
 		run.home.store_error = ERR_UNAVAILABLE;
 	} else if (strcmp(what, "forget-counts") == 0) {
@@ -239,8 +241,8 @@ static void expect(struct stream *stream, const struct item *item)
 
 	if (err == ERR_OK && bytes_equal(line, bytes_of_buf(&item->text)))
 		return;
-	printf("%s:%u (mode %d, %s)\ngot:      %.*s", run.transcript.name, item->line, (int)run.mode,
-	       err_name(err), (int)line.size, (const char *)line.data);
+	printf("%s:%u (mode %d, %s)\ngot:      %.*s", run.transcript.name, item->line,
+	       (int)run.mode, err_name(err), (int)line.size, (const char *)line.data);
 	printf("expected: %.*s", (int)item->text.size, (const char *)item->text.data);
 	while (stream_line(stream, 70000, in_ms(200), &line) == ERR_OK)
 		printf("then:     %.*s", (int)line.size, (const char *)line.data);

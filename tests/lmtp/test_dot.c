@@ -15,7 +15,10 @@ struct expectation {
 	size_t left; /* octets behind the end; SIZE_MAX: no end */
 };
 
-#define CASE(wire, message, left) {wire, message, sizeof(wire) - 1, sizeof(message) - 1, left}
+#define CASE(wire, message, left)                                                                  \
+	{                                                                                          \
+		wire, message, sizeof(wire) - 1, sizeof(message) - 1, left                         \
+	}
 
 static const struct expectation cases[] = {
 	CASE(".\r\n", "", 0),
@@ -37,8 +40,7 @@ static const struct expectation cases[] = {
 };
 
 /* Feeds in steps of `step` octets; returns whether the end came. */
-static bool run(const struct expectation *expected, size_t step, struct buf *message,
-		size_t *left)
+static bool run(const struct expectation *expected, size_t step, struct buf *message, size_t *left)
 {
 	struct dot dot;
 	size_t at = 0;

@@ -24,8 +24,8 @@ static const char single[] = "Subject: s\r\n\r\nbody";
 
 static const char nested[] = "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\ny";
 
-#define NESTED_MULTIPART                                                  \
-	"Subject: n\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n" \
+#define NESTED_MULTIPART                                                                           \
+	"Subject: n\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n"                          \
 	"--i\r\nX: inner\r\n\r\nsecond\r\n--i--"
 
 /* NULL: no such part. */

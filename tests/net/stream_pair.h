@@ -23,8 +23,8 @@ struct stream_pair {
 	struct loop_fixture *fixture;
 	struct listener *listener;
 	struct listener_options options; /* set what differs before stream_pair_run() */
-	char address[160]; /* as the client connects to it */
-	const char *trust; /* tls_verify_path of the client */
+	char address[160];		 /* as the client connects to it */
+	const char *trust;		 /* tls_verify_path of the client */
 	void (*serve)(struct stream *stream, struct stream_pair *pair);
 	void (*connect)(struct stream *stream, struct stream_pair *pair);
 	bool served;

@@ -165,7 +165,7 @@ static void test_peer_user(void **state)
 
 int main(void)
 {
-#define TEST(function) \
+#define TEST(function)                                                                             \
 	cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_what_was_asked_is_answered),

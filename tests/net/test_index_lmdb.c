@@ -326,7 +326,7 @@ static void test_what_cannot_be_read_comes_back_empty(void **state)
 
 int main(void)
 {
-#define TEST(function) \
+#define TEST(function)                                                                             \
 	cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_scan_in_order),

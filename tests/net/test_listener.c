@@ -387,7 +387,7 @@ static void test_failing_allocations(void **state)
 
 int main(void)
 {
-#define TEST(function) \
+#define TEST(function)                                                                             \
 	cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_thousand_wait_in_the_queue),

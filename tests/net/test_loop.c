@@ -650,7 +650,7 @@ static void test_posted_to_a_stopped_env_completes_later_and_canceled(void **sta
 
 int main(void)
 {
-#define TEST(function) \
+#define TEST(function)                                                                             \
 	cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_soon_keeps_its_order_and_takes_a_turn),

@@ -651,7 +651,7 @@ static void test_stop_wakes_who_is_parked(void **state)
 
 int main(void)
 {
-#define TEST(function) \
+#define TEST(function)                                                                             \
 	cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_lines),

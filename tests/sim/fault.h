@@ -34,19 +34,19 @@ enum sim_step {
 #define SIM_STEP_ANY 15
 
 /* X(name, the steps to which it applies, whether it damages data) */
-#define SIM_FAULT_LIST(X)                                                                       \
-	X(CRASH, SIM_STEP_ANY, false)	    /* of the node, with this step under way */         \
-	X(SLOW, SIM_STEP_ANY, false)	    /* this step takes a hundred times as long */       \
-	X(READ_ERROR, SIM_STEP_READ, false) /* ERR_IO, this time */                             \
-	X(NO_SPACE, SIM_STEP_WRITE, false)  /* ERR_NOSPACE, where new blocks are needed */      \
-	X(LOST_WRITE, SIM_STEP_SYNC, true)  /* dirty pages never reach the disk: no error */    \
-	X(MISDIRECTED_WRITE, SIM_STEP_SYNC,                                                     \
-	  true)				   /* a dirty page goes to another place: no error */   \
-	X(BIT_ROT, SIM_STEP_ANY, true)	   /* bits of a durable page of the disk flip */        \
-	X(UNREADABLE, SIM_STEP_READ, true) /* pages give ERR_IO until they are written again */ \
-	X(SYNC_FAILURE, SIM_STEP_SYNC,                                                          \
-	  true)				/* ERR_IO; pages turn clean, as a crash leaves them */  \
-	X(UNLINKED, SIM_STEP_ANY, true) /* the disk's directory goes as by rm -rf */            \
+#define SIM_FAULT_LIST(X)                                                                          \
+	X(CRASH, SIM_STEP_ANY, false)	    /* of the node, with this step under way */            \
+	X(SLOW, SIM_STEP_ANY, false)	    /* this step takes a hundred times as long */          \
+	X(READ_ERROR, SIM_STEP_READ, false) /* ERR_IO, this time */                                \
+	X(NO_SPACE, SIM_STEP_WRITE, false)  /* ERR_NOSPACE, where new blocks are needed */         \
+	X(LOST_WRITE, SIM_STEP_SYNC, true)  /* dirty pages never reach the disk: no error */       \
+	X(MISDIRECTED_WRITE, SIM_STEP_SYNC,                                                        \
+	  true)				   /* a dirty page goes to another place: no error */      \
+	X(BIT_ROT, SIM_STEP_ANY, true)	   /* bits of a durable page of the disk flip */           \
+	X(UNREADABLE, SIM_STEP_READ, true) /* pages give ERR_IO until they are written again */    \
+	X(SYNC_FAILURE, SIM_STEP_SYNC,                                                             \
+	  true)				/* ERR_IO; pages turn clean, as a crash leaves them */     \
+	X(UNLINKED, SIM_STEP_ANY, true) /* the disk's directory goes as by rm -rf */               \
 	X(DEAD, SIM_STEP_ANY, true)	/* the device goes: no path, ERR_IO on open files */
 
 enum sim_fault {

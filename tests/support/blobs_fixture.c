@@ -72,9 +72,8 @@ static WAITS void open_volumes(struct blobs_fixture *fixture)
 {
 	fixture->open_count = 0;
 	for (size_t i = 0; i < fixture->volume_count; i++) {
-		struct layout_volume volume = {.volume = blobs_fixture_volume(i),
-					       .node = NODE,
-					       .weight = 1};
+		struct layout_volume volume = {
+			.volume = blobs_fixture_volume(i), .node = NODE, .weight = 1};
 		char path[32];
 
 		if (fixture->spread)

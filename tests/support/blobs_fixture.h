@@ -25,8 +25,8 @@ struct blobs_fixture {
 	struct sim_disk *disks[BLOBS_FIXTURE_VOLUMES];
 	size_t volume_count;
 	bool journaled; /* the directory is in a journal on the same volumes */
-	bool spread; /* each volume counts as a node of its own: profiles beyond 2+1 */
-	uint32_t away; /* bit i: volume i is missing at the next open */
+	bool spread;	/* each volume counts as a node of its own: profiles beyond 2+1 */
+	uint32_t away;	/* bit i: volume i is missing at the next open */
 	struct blobs_options options;
 	/* of the present life */
 	struct layout layout;

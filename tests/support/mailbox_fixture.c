@@ -38,8 +38,7 @@ static enum err parser_feed(void *context, struct bytes message)
 
 	parser->size += message.size;
 	if (parser->start.size < 64)
-		buf_put_bytes(&parser->start,
-			      bytes_slice(message, 0, 64 - parser->start.size));
+		buf_put_bytes(&parser->start, bytes_slice(message, 0, 64 - parser->start.size));
 	return parser->start.err;
 }
 
@@ -193,8 +192,9 @@ void post_add_account(struct post *post, const char *address, const char *passwo
 					    &id, &record),
 			 ERR_OK);
 	assert_int_equal(accounts_publish(accounts, bytes_of_buf(&record)), ERR_OK);
-	assert_int_equal(slot_create(env, &info, CLUSTER, id, bytes_string(password), master, &slot),
-			 ERR_OK);
+	assert_int_equal(
+		slot_create(env, &info, CLUSTER, id, bytes_string(password), master, &slot),
+		ERR_OK);
 	slots[0] = bytes_of_buf(&slot);
 	buf_clear(&record);
 	assert_int_equal(account_make_slots(keys.identity, CLUSTER, id,

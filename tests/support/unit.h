@@ -20,8 +20,8 @@
 #include "engine/base/bytes.h"
 #include "engine/base/memory.h"
 
-#define FOR_EACH_ALLOCATION(failed)                                                       \
-	for (uint64_t fail_after_ = ((failed) = true, memory_fail_after(0), 0); (failed); \
+#define FOR_EACH_ALLOCATION(failed)                                                                \
+	for (uint64_t fail_after_ = ((failed) = true, memory_fail_after(0), 0); (failed);          \
 	     memory_fail_after((failed) ? ++fail_after_ : UINT64_MAX))
 
 #define assert_ok(call) assert_int_equal((call), ERR_OK)

@@ -36,8 +36,8 @@ struct control {
 typedef WAITS enum program_exit control_command(struct control *control);
 
 control_command command_init, command_status, command_reclaim, command_check,
-	command_volume_replace, command_volume_usage, command_scrub_status, command_scrub_start, command_scrub_pause,
-	command_scrub_resume;
+	command_volume_replace, command_volume_usage, command_scrub_status, command_scrub_start,
+	command_scrub_pause, command_scrub_resume;
 control_command command_account_create, command_account_invite, command_account_list,
 	command_account_show, command_account_slots, command_account_disable,
 	command_account_enable, command_account_delete, command_account_password,

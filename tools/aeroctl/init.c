@@ -258,57 +258,60 @@ static void put_places(const struct plan *plan, struct buf *out)
 		       "volumes = {");
 	for (size_t i = 0; i < plan->volume_count; i++)
 		buf_printf(out, "%s'%s'", i == 0 ? "" : ", ", plan->written[i]);
-	buf_put_string(out, "}\n"
-			    "# Octets that mail leaves free on each of them; unset: 2 %, from 64M to 5 %.\n"
-			    "# volume-reserve = 1G\n"
-			    "# Deleted mail: sets with less than this share alive are rewritten, in per cent,\n"
-			    "# so many hours after it was found dead, reading so many octets a second.\n"
-			    "# compact-below = 70\n"
-			    "# quarantine-hours = 24\n"
-			    "# reclaim-rate = 64M\n"
-			    "# A volume whose directory is gone is waited for; every octet is checked\n"
-			    "# once in so many days, not faster than this a second.\n"
-			    "repair-after-minutes = 10\n"
-			    "scrub-days = 14\n"
-			    "scrub-rate = 32M\n"
-			    "# An index of this node; made anew from the volumes when it is lost.\n"
-			    "index = 'index'\n"
-			    "# Secrets of this node: node.key, fake-salt.\n"
-			    "keys = 'keys'\n");
+	buf_put_string(
+		out,
+		"}\n"
+		"# Octets that mail leaves free on each of them; unset: 2 %, from 64M to 5 %.\n"
+		"# volume-reserve = 1G\n"
+		"# Deleted mail: sets with less than this share alive are rewritten, in per cent,\n"
+		"# so many hours after it was found dead, reading so many octets a second.\n"
+		"# compact-below = 70\n"
+		"# quarantine-hours = 24\n"
+		"# reclaim-rate = 64M\n"
+		"# A volume whose directory is gone is waited for; every octet is checked\n"
+		"# once in so many days, not faster than this a second.\n"
+		"repair-after-minutes = 10\n"
+		"scrub-days = 14\n"
+		"scrub-rate = 32M\n"
+		"# An index of this node; made anew from the volumes when it is lost.\n"
+		"index = 'index'\n"
+		"# Secrets of this node: node.key, fake-salt.\n"
+		"keys = 'keys'\n");
 }
 
 static void put_services(const struct plan *plan, struct buf *out)
 {
-	buf_printf(out,
-		   "\n"
-		   "# Self-signed. To replace it, put the files of any CA here (PEM, the chain in\n"
-		   "# the certificate's file) and send aerod a SIGHUP.\n"
-		   "certificate = 'certificate.pem'\n"
-		   "certificate-key = 'certificate-key.pem'\n"
-		   "\n"
-		   "# Mail comes in by LMTP, on loopback or a unix socket only. This directory is\n"
-		   "# closed to other users: for an MTA put the socket where it can reach it, like\n"
-		   "# 'unix:/run/aerostore/lmtp.sock', and give it the MTA's group.\n"
-		   "lmtp = {'127.0.0.1:%u', 'unix:lmtp.sock'}\n"
-		   "lmtp-socket-mode = '0660'\n"
-		   "# lmtp-socket-group = 'postfix'\n"
-		   "# IMAP over TLS. For everybody: '0.0.0.0:993', '[::]:993'.\n"
-		   "imaps = {'127.0.0.1:%u'}\n"
-		   "# IMAP in clear, with STARTTLS: for programs on this host.\n"
-		   "imap = {'127.0.0.1:%u'}\n"
-		   "# Where aeroctl asks.\n"
-		   "admin-socket = 'admin.sock'\n"
-		   "# In greetings.\n"
-		   "hostname = '%s'\n"
-		   "\n"
-		   "# What one message may have; K, M, G.\n"
-		   "message-limit = 64M\n"
-		   "# For each listener, and for each network address on it.\n"
-		   "connection-limit = 1000\n"
-		   "connection-limit-per-peer = 50\n"
-		   "# How long an account stays unlocked after its last session.\n"
-		   "unlocked-cache-minutes = 30\n",
-		   plan->lmtp_port, plan->imaps_port, plan->imap_port, plan->hostname);
+	buf_printf(
+		out,
+		"\n"
+		"# Self-signed. To replace it, put the files of any CA here (PEM, the chain in\n"
+		"# the certificate's file) and send aerod a SIGHUP.\n"
+		"certificate = 'certificate.pem'\n"
+		"certificate-key = 'certificate-key.pem'\n"
+		"\n"
+		"# Mail comes in by LMTP, on loopback or a unix socket only. This directory is\n"
+		"# closed to other users: for an MTA put the socket where it can reach it, like\n"
+		"# 'unix:/run/aerostore/lmtp.sock', and give it the MTA's group.\n"
+		"lmtp = {'127.0.0.1:%u', 'unix:lmtp.sock'}\n"
+		"lmtp-socket-mode = '0660'\n"
+		"# lmtp-socket-group = 'postfix'\n"
+		"# IMAP over TLS. For everybody: '0.0.0.0:993', '[::]:993'.\n"
+		"imaps = {'127.0.0.1:%u'}\n"
+		"# IMAP in clear, with STARTTLS: for programs on this host.\n"
+		"imap = {'127.0.0.1:%u'}\n"
+		"# Where aeroctl asks.\n"
+		"admin-socket = 'admin.sock'\n"
+		"# In greetings.\n"
+		"hostname = '%s'\n"
+		"\n"
+		"# What one message may have; K, M, G.\n"
+		"message-limit = 64M\n"
+		"# For each listener, and for each network address on it.\n"
+		"connection-limit = 1000\n"
+		"connection-limit-per-peer = 50\n"
+		"# How long an account stays unlocked after its last session.\n"
+		"unlocked-cache-minutes = 30\n",
+		plan->lmtp_port, plan->imaps_port, plan->imap_port, plan->hostname);
 }
 
 /* Last, so that a store with a configuration is a whole one. */

@@ -44,7 +44,8 @@ static void print_room(const json_t *volumes, size_t serving)
 	const json_t *volume;
 	size_t i, full = 0;
 
-	json_array_foreach(volumes, i, volume) full += strcmp(json_text(volume, "state"), "full") == 0;
+	json_array_foreach(volumes, i, volume) full +=
+		strcmp(json_text(volume, "state"), "full") == 0;
 	if (full != 0)
 		printf("%zu of %zu volumes are full: make room on their disks, or delete mail.\n",
 		       full, json_array_size(volumes));
@@ -71,7 +72,8 @@ static void print_exposure(const json_t *status)
 	else
 		printf(".\n");
 	if (serving < json_array_size(volumes))
-		printf("%zu of %zu volumes do not serve: aeroctl volume replace makes an empty one.\n",
+		printf("%zu of %zu volumes do not serve: aeroctl volume replace makes an empty "
+		       "one.\n",
 		       json_array_size(volumes) - serving, json_array_size(volumes));
 	if (json_number(json_object_get(status, "sets"), "records_lost") != 0)
 		printf("%llu records are lost for good.\n",
@@ -142,23 +144,21 @@ static void print_counts(const json_t *status)
 			 (unsigned long long)json_number(sets, "profile_data"),
 			 (unsigned long long)json_number(sets, "profile_parity"));
 	output_cell(&table, "sets");
-	output_cell(&table,
-		    "%s, %llu open, %llu sealed, %llu to evacuate, %s stored", profile,
+	output_cell(&table, "%s, %llu open, %llu sealed, %llu to evacuate, %s stored", profile,
 		    (unsigned long long)json_number(sets, "open"),
 		    (unsigned long long)json_number(sets, "sealed"),
 		    (unsigned long long)json_number(sets, "waiting_for_evacuation"),
 		    output_size(json_number(sets, "bytes_stored")));
 	output_cell(&table, "scrub");
-	output_cell(&table, "%s, %llu of %llu columns in this round, %s",
-		    json_text(json_object_get(status, "scrub"), "state"),
-		    (unsigned long long)json_number(json_object_get(status, "scrub"),
-						    "columns_checked"),
-		    (unsigned long long)json_number(json_object_get(status, "scrub"),
-						    "columns_total"),
-		    json_object_size(json_object_get(json_object_get(status, "scrub"),
-						     "faults")) == 0
-			    ? "no faults ever"
-			    : "faults were found");
+	output_cell(
+		&table, "%s, %llu of %llu columns in this round, %s",
+		json_text(json_object_get(status, "scrub"), "state"),
+		(unsigned long long)json_number(json_object_get(status, "scrub"),
+						"columns_checked"),
+		(unsigned long long)json_number(json_object_get(status, "scrub"), "columns_total"),
+		json_object_size(json_object_get(json_object_get(status, "scrub"), "faults")) == 0
+			? "no faults ever"
+			: "faults were found");
 	output_cell(&table, "journal");
 	output_cell(&table,
 		    "%llu entries in %llu segments, written to %llu of %llu replicas, "

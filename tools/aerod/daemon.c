@@ -224,13 +224,12 @@ static enum err listen_on_all(struct daemon *daemon, const struct config_list *a
 static enum err listen_everywhere(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
-	struct listener_options lmtp = {.serve = lmtp_serve,
-					.context = &daemon->lmtp,
-					.unix_mode = config->lmtp_socket_mode,
-					.unix_group = config->has_lmtp_socket_group
-							      ? &config->lmtp_socket_group
-							      : NULL,
-					.busy = "421 4.3.2 Too many connections, try again later"};
+	struct listener_options lmtp = {
+		.serve = lmtp_serve,
+		.context = &daemon->lmtp,
+		.unix_mode = config->lmtp_socket_mode,
+		.unix_group = config->has_lmtp_socket_group ? &config->lmtp_socket_group : NULL,
+		.busy = "421 4.3.2 Too many connections, try again later"};
 	struct listener_options imap = {.serve = imap_serve,
 					.context = &daemon->imap,
 					.busy = "* BYE [UNAVAILABLE] Too many connections"};

@@ -91,7 +91,9 @@ static void put_scrub(const struct scrub_status *scrub, json_t *reply)
 	json_t *object = json_object(), *faults = json_object();
 
 	json_put_text(object, "state",
-		      scrub->paused ? "paused" : scrub->running ? "running" : "waiting");
+		      scrub->paused    ? "paused"
+		      : scrub->running ? "running"
+				       : "waiting");
 	json_put_number(object, "columns_checked", scrub->columns_checked);
 	json_put_number(object, "columns_total", scrub->columns_total);
 	json_put_number(object, "bytes_checked", scrub->bytes_checked);

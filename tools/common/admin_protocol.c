@@ -62,8 +62,8 @@ enum err admin_slot_kind_parse(const char *name, enum slot_kind *out)
 
 enum err admin_err_parse(const char *name)
 {
-#define X(short_name, text)                                 \
-	if (name != NULL && strcmp(name, #short_name) == 0) \
+#define X(short_name, text)                                                                        \
+	if (name != NULL && strcmp(name, #short_name) == 0)                                        \
 		return ERR_##short_name;
 	ERR_LIST(X)
 #undef X

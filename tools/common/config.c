@@ -559,8 +559,8 @@ static enum err take_all(cfg_t *file, struct config *config)
 		err = take_lmtp_socket(file, config);
 	if (err == ERR_OK)
 		err = take_listeners(file, KEY_IMAP,
-				     config->starttls_on_network ? ANYWHERE : LOCAL_ONLY,
-				     config, &config->imap);
+				     config->starttls_on_network ? ANYWHERE : LOCAL_ONLY, config,
+				     &config->imap);
 	if (err == ERR_OK)
 		err = take_listeners(file, KEY_IMAPS, ANYWHERE, config, &config->imaps);
 	if (err == ERR_OK)

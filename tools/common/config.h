@@ -37,10 +37,10 @@ struct config {
 	uint64_t volume_reserve; /* octets; 0: not set */
 	unsigned compact_below;	 /* per cent */
 	uint64_t quarantine_ms;
-	uint64_t reclaim_rate;	 /* octets a second */
+	uint64_t reclaim_rate; /* octets a second */
 	uint64_t repair_after_ms, scrub_days;
-	uint64_t scrub_rate;	 /* octets a second */
-	uint64_t message_limit;	 /* octets */
+	uint64_t scrub_rate;	/* octets a second */
+	uint64_t message_limit; /* octets */
 	size_t recipient_limit, connection_limit, connection_limit_per_peer;
 	uint64_t unlocked_cache_ms;
 	bool starttls_on_network;

@@ -36,8 +36,7 @@ static enum program_exit read_line(int descriptor, const char *name, struct buf 
 	if (got < 0)
 		return fail("%s: %s", name, strerror(errno));
 	if (out->size > SLOT_SECRET_MAX)
-		return fail("%s: the first line is longer than %u octets",
-				    name, SLOT_SECRET_MAX);
+		return fail("%s: the first line is longer than %u octets", name, SLOT_SECRET_MAX);
 	if (out->size != 0 && out->data[out->size - 1] == '\r')
 		out->size--;
 	return out->err == ERR_OK ? PROGRAM_OK : fail("out of memory");
@@ -69,9 +68,7 @@ static enum program_exit ask(const char *option, const char *prompt, struct buf 
 		buf_put_string(out, line);
 	memory_wipe(line, sizeof(line));
 	if (!read)
-		return fail(
-				    "no terminal to ask for it: give %s FILE (- for stdin)",
-				    option);
+		return fail("no terminal to ask for it: give %s FILE (- for stdin)", option);
 	return out->err == ERR_OK ? PROGRAM_OK : fail("out of memory");
 }
 
@@ -98,8 +95,7 @@ enum program_exit secret_input(const char *file, const char *option, const char 
 	if (status == PROGRAM_OK && out->size == 0)
 		status = fail("%s: nothing was given", prompt);
 	if (status == PROGRAM_OK && use == SECRET_NEW && out->size < SECRET_NEW_MIN)
-		status = fail("%s: give %u characters or more", prompt,
-				      SECRET_NEW_MIN);
+		status = fail("%s: give %u characters or more", prompt, SECRET_NEW_MIN);
 	if (status == PROGRAM_OK && file == NULL && use == SECRET_NEW)
 		status = ask_again(option, out);
 	return status;

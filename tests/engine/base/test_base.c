@@ -88,8 +88,8 @@ static void test_shared_counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_assert_fires), cmocka_unit_test(test_error_names),
-		cmocka_unit_test(test_hash_values),  cmocka_unit_test(test_arena_limit),
+		cmocka_unit_test(test_assert_fires),  cmocka_unit_test(test_error_names),
+		cmocka_unit_test(test_hash_values),   cmocka_unit_test(test_arena_limit),
 		cmocka_unit_test(test_shared_counts),
 	};
 

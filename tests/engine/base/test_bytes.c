@@ -38,7 +38,8 @@ static void test_varint_limits(void **state)
 {
 	static const uint64_t values[] = {0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX};
 	static const uint8_t overlong[] = {0x80, 0x00};
-	static const uint8_t too_large[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02};
+	static const uint8_t too_large[] = {0xff, 0xff, 0xff, 0xff, 0xff,
+					    0xff, 0xff, 0xff, 0xff, 0x02};
 	struct cursor cursor;
 
 	(void)state;

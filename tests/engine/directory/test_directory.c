@@ -16,11 +16,10 @@
 static void make_change(struct sim_random *random, struct directory_record *out)
 {
 	struct directory_birth birth = {.uuid = {{1}}, .profile = {2, 1}};
-	struct directory_placement placement = {
-		.tag = {{(uint8_t)sim_random_below(random, 4)}},
-		.volume = {{(uint8_t)sim_random_below(random, 2)}},
-		.column = (uint8_t)sim_random_below(random, 3),
-		.seal = {sim_random_below(random, 2), 0}};
+	struct directory_placement placement = {.tag = {{(uint8_t)sim_random_below(random, 4)}},
+						.volume = {{(uint8_t)sim_random_below(random, 2)}},
+						.column = (uint8_t)sim_random_below(random, 3),
+						.seal = {sim_random_below(random, 2), 0}};
 
 	*out = (struct directory_record){.set = 5};
 	switch (sim_random_below(random, 5)) {
@@ -87,8 +86,8 @@ static void test_any_order_gives_one_state(void **state)
 			merge_somehow(&random, changes, &merged);
 			encode(&merged, round == 0 ? &first : &other);
 			if (round > 0)
-				assert_true(bytes_equal(bytes_of_buf(&first),
-							bytes_of_buf(&other)));
+				assert_true(
+					bytes_equal(bytes_of_buf(&first), bytes_of_buf(&other)));
 			directory_record_finish(&merged);
 		}
 		for (size_t i = 0; i < CHANGES; i++)
@@ -213,10 +212,8 @@ static void test_removed_stays_removed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_any_order_gives_one_state),
-		cmocka_unit_test(test_encoding),
-		cmocka_unit_test(test_decoding_is_canonical),
-		cmocka_unit_test(test_alarms),
+		cmocka_unit_test(test_any_order_gives_one_state), cmocka_unit_test(test_encoding),
+		cmocka_unit_test(test_decoding_is_canonical),	  cmocka_unit_test(test_alarms),
 		cmocka_unit_test(test_removed_stays_removed),
 	};
 

@@ -190,8 +190,7 @@ static void test_trailer(void **state)
 
 	(void)state;
 	trailer.certificate.descriptor = sample_descriptor();
-	trailer.certificate.seal =
-		set_seal_id(42, trailer.uuid, &trailer.certificate.descriptor);
+	trailer.certificate.seal = set_seal_id(42, trailer.uuid, &trailer.certificate.descriptor);
 	trailer.certificate.file_hash[2] = (struct hash128){7, 8};
 	column_trailer_encode(&trailer, encoded);
 	assert_int_equal(column_trailer_decode(encoded, &decoded), ERR_OK);

@@ -360,15 +360,13 @@ static void fence(void *argument)
 	assert_int_equal(result.promised, 5);
 	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 0, 100), ERR_OK);
 	/* Another home needs a higher one. */
-	assert_int_equal(
-		journal_promise(store->journal, store_stream(1), 5, second_home, &result),
-		ERR_FENCED);
+	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, second_home, &result),
+			 ERR_FENCED);
 	assert_int_equal(result.promised, 5);
 	assert_int_equal(journal_promise(store->journal, store_stream(1), 5, first_home, &result),
 			 ERR_OK);
-	assert_int_equal(
-		journal_promise(store->journal, store_stream(1), 6, second_home, &result),
-		ERR_OK);
+	assert_int_equal(journal_promise(store->journal, store_stream(1), 6, second_home, &result),
+			 ERR_OK);
 	assert_int_equal(store_append_at(store, store->writer, store_stream(1), 5, 1, 100),
 			 ERR_FENCED);
 	/* Its lane is dead, other streams are not. */

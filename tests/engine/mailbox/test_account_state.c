@@ -39,7 +39,7 @@ struct writer {
 	struct account_state state;
 	uint64_t seq;
 	unsigned lane;
-	bool merged;          /* since its last entry: the next one carries a context */
+	bool merged;	       /* since its last entry: the next one carries a context */
 	uint32_t top[FOLDERS]; /* highest UID given out */
 };
 
@@ -123,8 +123,8 @@ static void dump_folder(const struct account_state *state, const struct folder *
 
 	collection_check(messages);
 	buf_printf(out, "folder %s top %u reserve %u recent %u modseq %llu size %llu\n",
-		   folder->name, messages->stamp_top, messages->reserve_top,
-		   messages->recent_floor, (unsigned long long)messages->highest_modseq,
+		   folder->name, messages->stamp_top, messages->reserve_top, messages->recent_floor,
+		   (unsigned long long)messages->highest_modseq,
 		   (unsigned long long)messages->size);
 	for (size_t i = 0; i < messages->count; i++)
 		dump_message(state, messages, collection_at(messages, i), out);
@@ -168,8 +168,9 @@ static void dump(const struct account_state *state, struct buf *out)
 static void put_folder(struct world *world, unsigned number, struct buf *out)
 {
 	char name[16];
-	struct operation operation = {
-		.kind = OPERATION_FOLDER, .folder = folder_id(number), .create = {.uidvalidity = 7}};
+	struct operation operation = {.kind = OPERATION_FOLDER,
+				      .folder = folder_id(number),
+				      .create = {.uidvalidity = 7}};
 
 	(void)world;
 	snprintf(name, sizeof(name), "f%u", number);
@@ -232,8 +233,10 @@ static bool pick_message(struct world *world, struct writer *writer, struct id12
 		collection_at(&in->messages, pick(world, (uint32_t)in->messages.count))->uid, 1};
 	/* A superseded one is as good. */
 	if (in->messages.superseded_count && !pick(world, 3))
-		run->first = in->messages.superseded[pick(
-			world, (uint32_t)in->messages.superseded_count)].uid;
+		run->first =
+			in->messages
+				.superseded[pick(world, (uint32_t)in->messages.superseded_count)]
+				.uid;
 	return true;
 }
 
@@ -351,9 +354,8 @@ static void write_part(struct world *world, struct writer *writer, bool continue
 		.continued = continued,
 	};
 
-	*entry = (struct made_entry){.incarnation = writer->incarnation,
-				     .seq = ++writer->seq,
-				     .continues = continues};
+	*entry = (struct made_entry){
+		.incarnation = writer->incarnation, .seq = ++writer->seq, .continues = continues};
 	operation_head_encode(&head, &entry->plain);
 	put_operations(world, writer, &entry->plain);
 	assert_int_equal(entry->plain.err, ERR_OK);
@@ -367,8 +369,8 @@ static void write_part(struct world *world, struct writer *writer, bool continue
 /* One entry, or a group, or one that is given up. */
 static void write_entry(struct world *world, struct writer *writer)
 {
-	unsigned parts = writer->state.folder_count < FOLDERS || pick(world, 6) ? 1
-										: 2 + pick(world, 2);
+	unsigned parts =
+		writer->state.folder_count < FOLDERS || pick(world, 6) ? 1 : 2 + pick(world, 2);
 	bool given_up = parts > 1 && !pick(world, 3);
 
 	if (world->entry_count + parts + 1 > ENTRIES_MAX)
@@ -723,8 +725,8 @@ static void test_remove_wins(void **state)
 		.add = {.id = number_id(2, 1), .uid = 1, .delivered = true},
 	};
 	struct uid_run run = {1, 1};
-	struct operation expunge = {.kind = OPERATION_EXPUNGE, .folder = folder_id(0), .runs = &run,
-				    .run_count = 1};
+	struct operation expunge = {
+		.kind = OPERATION_EXPUNGE, .folder = folder_id(0), .runs = &run, .run_count = 1};
 
 	(void)state;
 	operation_head_encode(&(struct operation_head){.clock = 5}, &head);
@@ -738,12 +740,12 @@ static void test_remove_wins(void **state)
 	operation_encode(&add, &b);
 	for (unsigned i = 0; i < 2; i++) {
 		account_state_init(&one, NULL);
-		assert_int_equal(account_state_apply(&one, i ? right : left, 1,
-						     bytes_of_buf(i ? &b : &a)),
-				 ERR_OK);
-		assert_int_equal(account_state_apply(&one, i ? left : right, 1,
-						     bytes_of_buf(i ? &a : &b)),
-				 ERR_OK);
+		assert_int_equal(
+			account_state_apply(&one, i ? right : left, 1, bytes_of_buf(i ? &b : &a)),
+			ERR_OK);
+		assert_int_equal(
+			account_state_apply(&one, i ? left : right, 1, bytes_of_buf(i ? &a : &b)),
+			ERR_OK);
 		assert_int_equal(account_state_folder(&one, folder_id(0))->messages.count, 0);
 		account_state_finish(&one);
 	}
@@ -773,8 +775,8 @@ static void test_damaged_entries(void **state)
 		if (!(i % 3))
 			damaged.size = sim_random_below(&random, damaged.size);
 		account_state_init(&one, NULL);
-		enum err err = account_state_apply(&one, entry->incarnation, 1,
-						   bytes_of_buf(&damaged));
+		enum err err =
+			account_state_apply(&one, entry->incarnation, 1, bytes_of_buf(&damaged));
 
 		assert_true(err == ERR_OK || err == ERR_CORRUPT || err == ERR_NEWER);
 		account_state_finish(&one);
@@ -844,9 +846,9 @@ static void test_memory_of_messages(void **state)
 			operation_encode(&add, &plain);
 		}
 		operation_encode(&flags, &plain);
-		assert_int_equal(account_state_apply(&one, number_id(9, 1), 1 + i,
-						     bytes_of_buf(&plain)),
-				 ERR_OK);
+		assert_int_equal(
+			account_state_apply(&one, number_id(9, 1), 1 + i, bytes_of_buf(&plain)),
+			ERR_OK);
 		buf_finish(&plain);
 	}
 	messages = &account_state_folder(&one, folder_id(0))->messages;
@@ -1088,10 +1090,14 @@ static void test_lanes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_any_order),	 cmocka_unit_test(test_planted_tombstone),
-		cmocka_unit_test(test_remove_wins),	 cmocka_unit_test(test_damaged_entries),
-		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_memory_of_messages),
-		cmocka_unit_test(test_lanes),	 cmocka_unit_test(test_joins),
+		cmocka_unit_test(test_any_order),
+		cmocka_unit_test(test_planted_tombstone),
+		cmocka_unit_test(test_remove_wins),
+		cmocka_unit_test(test_damaged_entries),
+		cmocka_unit_test(test_out_of_memory),
+		cmocka_unit_test(test_memory_of_messages),
+		cmocka_unit_test(test_lanes),
+		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_planted_tombstone_join),
 		cmocka_unit_test(test_join_out_of_memory),
 		cmocka_unit_test(test_churn_is_bounded),

@@ -423,10 +423,8 @@ static void drains(void *argument)
 	}
 	/* Repeated after a lost reply. */
 	post_deliver(post, ADDRESS, "Subject: 3\r\n\r\n");
-	assert_int_equal(post_deliver_to(post, ADDRESS, "archive", "Subject: 3\r\n\r\n"),
-			 ERR_OK);
-	assert_int_equal(post_deliver_to(post, ADDRESS, "Archive", "Subject: 3\r\n\r\n"),
-			 ERR_OK);
+	assert_int_equal(post_deliver_to(post, ADDRESS, "archive", "Subject: 3\r\n\r\n"), ERR_OK);
+	assert_int_equal(post_deliver_to(post, ADDRESS, "Archive", "Subject: 3\r\n\r\n"), ERR_OK);
 	reads = blob_read_count(engine_blobs(post->engine));
 	mailbox = post_login(post, ADDRESS, PASSWORD);
 	assert_int_equal(mailbox_folder(mailbox, bytes_string("INBOX"), &info), ERR_OK);
@@ -815,9 +813,9 @@ static void app_passwords(void *argument)
 	assert_int_equal(secret_app_slot(bytes_string((const char *)secret.data), &slot), ERR_OK);
 	assert_int_equal(home_remove_slot(home, bytes_string(ADDRESS), bytes_string(PASSWORD), 1),
 			 ERR_DENIED);
-	assert_int_equal(home_remove_slot(home, bytes_string(ADDRESS), bytes_string(PASSWORD),
-					  slot),
-			 ERR_OK);
+	assert_int_equal(
+		home_remove_slot(home, bytes_string(ADDRESS), bytes_string(PASSWORD), slot),
+		ERR_OK);
 	home_flush_cache(home);
 	assert_int_equal(try_login(post, ADDRESS, (const char *)secret.data), ERR_AUTH);
 	buf_clear(&secret);
@@ -968,9 +966,9 @@ static void take_first(void *argument)
 		assert_int_equal(view_expunge(rival->view, &sequence, 1, &rival->took), ERR_OK);
 		return;
 	}
-	assert_int_equal(view_copy(rival->view, &sequence, 1, bytes_string("Archive"), true,
-				   &copies),
-			 ERR_OK);
+	assert_int_equal(
+		view_copy(rival->view, &sequence, 1, bytes_string("Archive"), true, &copies),
+		ERR_OK);
 	rival->took = copies.count;
 	memory_free(copies.from_uids);
 	memory_free(copies.to_uids);

@@ -155,15 +155,15 @@ static WAITS enum err deliver(void *context, struct sim_node *node, uint32_t acc
 	struct system *system = context;
 	struct delivery *delivery;
 	size_t index;
-	enum err err = delivery_begin(engine_delivery_agent(system->engine), bytes_string("s@s.org"),
-				      &delivery);
+	enum err err = delivery_begin(engine_delivery_agent(system->engine),
+				      bytes_string("s@s.org"), &delivery);
 
 	(void)node;
 	(void)account;
 	if (err)
 		return err;
-	err = delivery_recipient(delivery, find_account(system), bytes_string(""),
-				 bytes_string(""), &index);
+	err = delivery_recipient(delivery, find_account(system), bytes_string(""), bytes_string(""),
+				 &index);
 	if (!err)
 		err = delivery_write(delivery, message);
 	if (!err) {
@@ -186,8 +186,8 @@ static WAITS enum err enter(struct system *system, struct visit *visit)
 	enum err err;
 
 	*visit = (struct visit){NULL, NULL};
-	err = home_login(engine_home(system->engine), bytes_string(ADDRESS),
-			 bytes_string(PASSWORD), "198.51.100.1", &visit->mailbox);
+	err = home_login(engine_home(system->engine), bytes_string(ADDRESS), bytes_string(PASSWORD),
+			 "198.51.100.1", &visit->mailbox);
 	if (!err)
 		err = mailbox_folder(visit->mailbox, bytes_string("INBOX"), &info);
 	if (!err)
@@ -200,8 +200,8 @@ static WAITS enum err enter(struct system *system, struct visit *visit)
 static void add_vanished(struct poll_changes *changes, uint32_t first, uint32_t before)
 {
 	for (uint32_t uid = first; uid < before; uid++) {
-		changes->vanished = sim_resize(changes->vanished, (changes->vanished_count + 1) *
-									  sizeof(uint32_t));
+		changes->vanished = sim_resize(changes->vanished,
+					       (changes->vanished_count + 1) * sizeof(uint32_t));
 		changes->vanished[changes->vanished_count++] = uid;
 	}
 }
@@ -387,8 +387,8 @@ static void test_planted_reuse(void **state)
 	(void)state;
 	plant_set(PLANT_uid_reused_after_restart, true);
 	for (uint64_t seed = 1; seed <= 100 && !found; seed++)
-		found += !passes(seed, &one, &made) && (one.broken == VERDICT_UID_REUSED ||
-						 one.broken == VERDICT_UID_BELOW);
+		found += !passes(seed, &one, &made) &&
+			 (one.broken == VERDICT_UID_REUSED || one.broken == VERDICT_UID_BELOW);
 	plant_set(PLANT_uid_reused_after_restart, false);
 	assert_true(found > 0);
 }

@@ -34,8 +34,8 @@ struct stranger {
 	struct id128 account, stream, inbox;
 	struct vector seen;
 	struct operation_add model; /* a message that it can copy */
-	uint64_t epoch;             /* 0: it is never fenced */
-	bool told;                  /* its first entry says what it has seen */
+	uint64_t epoch;		    /* 0: it is never fenced */
+	bool told;		    /* its first entry says what it has seen */
 	struct buf operations;
 };
 
@@ -44,7 +44,7 @@ struct scene {
 	struct stranger stranger;
 	struct id128 emails[MESSAGES_MAX];
 	uint64_t modseq;
-	uint64_t cut;    /* step of the work at which the power fails; 0: never */
+	uint64_t cut;	 /* step of the work at which the power fails; 0: never */
 	unsigned logins; /* homes that mended, or found nothing to mend */
 	bool acknowledged;
 	bool in_parts; /* where that is what a planted bug does */
@@ -105,17 +105,15 @@ static WAITS void stranger_says(struct stranger *stranger)
 /* It sees what is there now, and nothing that comes later. */
 static void stranger_begins(struct mailbox *mailbox, struct stranger *stranger)
 {
-	const struct folder *inbox =
-		account_state_folder(&mailbox->state, mailbox_inbox(mailbox));
+	const struct folder *inbox = account_state_folder(&mailbox->state, mailbox_inbox(mailbox));
 	const struct message_state *message = collection_at(&inbox->messages, 0);
 
 	*stranger = (struct stranger){.directory = key_reference(mailbox->keys.directory),
 				      .account = mailbox->account,
 				      .stream = mailbox->stream,
 				      .inbox = inbox->id};
-	stranger->model = (struct operation_add){.epoch = message->epoch,
-						 .size = message->size,
-						 .arrival_ms = message->arrival_ms};
+	stranger->model = (struct operation_add){
+		.epoch = message->epoch, .size = message->size, .arrival_ms = message->arrival_ms};
 	collection_blob(&inbox->messages, inbox->messages.order[0], &stranger->model.blob);
 	memcpy(stranger->model.wrapped_key, message->wrapped_key, WRAPPED_KEY_SIZE);
 	assert_int_equal(vector_copy(&mailbox->state.applied, &stranger->seen), ERR_OK);
@@ -243,8 +241,7 @@ static void assert_mended(struct post *post, struct view *view)
 /* Tells the superseded UIDs from those that never were. */
 static void assert_superseded(struct mailbox *mailbox)
 {
-	const struct folder *inbox =
-		account_state_folder(&mailbox->state, mailbox_inbox(mailbox));
+	const struct folder *inbox = account_state_folder(&mailbox->state, mailbox_inbox(mailbox));
 
 	assert_int_not_equal(collection_resolve(&inbox->messages, 3), SLOT_NONE);
 	assert_int_not_equal(collection_resolve(&inbox->messages, 4), SLOT_NONE);
@@ -456,7 +453,8 @@ static void all_or_nothing(void *argument)
 	mailbox = post_login(post, ADDRESS, PASSWORD);
 	assert_int_equal(count_in(mailbox, "INBOX", &before), COPIED);
 	count = count_in(mailbox, "Archive", &before);
-	scene_of(post)->in_parts = count != 0 && count != COPIED && plant_is_on(PLANT_group_in_parts);
+	scene_of(post)->in_parts =
+		count != 0 && count != COPIED && plant_is_on(PLANT_group_in_parts);
 	assert_true(count == COPIED || (count == 0 && !scene_of(post)->acknowledged) ||
 		    scene_of(post)->in_parts);
 	/* What was given up stays so when its writer's successor goes on. */

@@ -46,11 +46,11 @@ enum clause {
 	CLAUSE_UID,
 	CLAUSE_MODSEQ,
 	CLAUSE_REMOVALS,
-	CLAUSE_ROW,	   /* says what it knows before it shows, when not all answer */
-	CLAUSE_ROW_LATER,  /* also when they answered at its start */
-	CLAUSE_READ,	   /* takes in what is new before it shows, when all answer */
-	CLAUSE_ASK,	   /* asks whether it is still the one */
-	CLAUSE_ENDED,	   /* only those have ended whose site has promised */
+	CLAUSE_ROW,	  /* says what it knows before it shows, when not all answer */
+	CLAUSE_ROW_LATER, /* also when they answered at its start */
+	CLAUSE_READ,	  /* takes in what is new before it shows, when all answer */
+	CLAUSE_ASK,	  /* asks whether it is still the one */
+	CLAUSE_ENDED,	  /* only those have ended whose site has promised */
 	CLAUSE_COUNT
 };
 
@@ -205,11 +205,12 @@ static bool say(struct world *world, unsigned site, const struct buf *operations
 	struct home_model *home = &world->homes[site];
 	unsigned sites = answering(world, site);
 	struct id128 ended[ENTRIES_MAX];
-	struct operation_head head = {.clock = account_state_clock(&home->state, 1 + pick(world, 300)),
-				      .context = home->seq ? NULL : &home->state.applied,
-				      .node = node_of(site),
-				      .mended = true,
-				      .ended = ended};
+	struct operation_head head = {
+		.clock = account_state_clock(&home->state, 1 + pick(world, 300)),
+		.context = home->seq ? NULL : &home->state.applied,
+		.node = node_of(site),
+		.mended = true,
+		.ended = ended};
 	struct made_entry *entry = &world->entries[world->entry_count];
 
 	if (highest_promise(world, sites) > home->epoch || (!home->lane && !is_majority(sites)))
@@ -399,7 +400,8 @@ static void put_add(struct world *world, struct emission *emission)
 	operation.add.blob.extents[0].piece_count = 1;
 	memcpy(operation.add.transaction_hash, operation.add.id.octets, 16);
 	operation.add.uid = take_uid(emission, FOLDER);
-	emission->names[emission->name_count++] = (struct name){operation.add.uid, operation.add.id};
+	emission->names[emission->name_count++] =
+		(struct name){operation.add.uid, operation.add.id};
 	operation_encode(&operation, &emission->operations);
 }
 
@@ -527,8 +529,7 @@ static bool knows_all(const struct client *client, const struct collection *mess
 	for (size_t i = 0; i < messages->count && all; i++) {
 		size_t at = find_uid(client, collection_at(messages, i)->uid);
 
-		all = at < client->count &&
-		      client->flags[at] == collection_at(messages, i)->system;
+		all = at < client->count && client->flags[at] == collection_at(messages, i)->system;
 	}
 	return all;
 }

@@ -104,13 +104,11 @@ static WAITS void begin(void)
 	fixture.journaled = true;
 	blobs_fixture_format(&fixture);
 	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
-	assert_int_equal(
-		journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
-	judge = (struct liveness_judge){
-		.journal = fixture.journal,
-		.blobs = fixture.blobs,
-		.layout = &fixture.layout,
-		.source = {one_account, verified, nothing_in_memory, NULL}};
+	assert_int_equal(journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
+	judge = (struct liveness_judge){.journal = fixture.journal,
+					.blobs = fixture.blobs,
+					.layout = &fixture.layout,
+					.source = {one_account, verified, nothing_in_memory, NULL}};
 	assert_int_equal(blobs_fixture_put(&fixture, 5000, 0), ERR_OK);
 	blob = fixture.known[0].ref;
 	record = (struct compact_record){.entry = {.id = blob.id, .type = RECORD_BLOB},
@@ -167,8 +165,7 @@ static WAITS void sibling_refers(void *argument)
 	assert_int_equal(name(blob_incarnation(fixture.blobs)), ERR_OK);
 	assert_int_equal(vector_raise(&mine, journal_writer_incarnation(writer), 1), ERR_OK);
 	other = writer;
-	assert_int_equal(
-		journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
+	assert_int_equal(journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
 	assert_int_equal(name(blob_incarnation(fixture.blobs)), ERR_OK);
 	assert_int_equal(vector_raise(&others, journal_writer_incarnation(writer), 1), ERR_OK);
 	put_manifest(1, &mine, false);
@@ -223,20 +220,18 @@ static WAITS void incarnation_is_closed(void *argument)
 	begin();
 	record.incarnation = gone;
 	assert_int_equal(verdict(), LIVENESS_UNKNOWN);
-	assert_int_equal(journal_close_incarnations(fixture.journal, NULL, (struct id128){{0x0d}},
-						    &gone, 1),
-			 ERR_OK);
+	assert_int_equal(
+		journal_close_incarnations(fixture.journal, NULL, (struct id128){{0x0d}}, &gone, 1),
+		ERR_OK);
 	assert_int_equal(verdict(), LIVENESS_DEAD);
 	assert_int_equal(name(gone), ERR_FENCED);
 	end();
 	assert_int_equal(blobs_fixture_open(&fixture), ERR_OK);
-	assert_int_equal(
-		journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
+	assert_int_equal(journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
 	assert_true(journal_incarnation_is_closed(fixture.journal, gone));
 	assert_int_equal(name(gone), ERR_FENCED);
 	journal_writer_destroy(&writer);
-	assert_int_equal(
-		journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
+	assert_int_equal(journal_writer_create(fixture.journal, NULL, ID128_ZERO, &writer), ERR_OK);
 	plant_set(PLANT_closed_reused, true);
 	assert_int_equal(name(gone), ERR_OK);
 	end();
@@ -267,11 +262,11 @@ static void run(void (*body)(void *argument))
 	sim_finish(&sim);
 }
 
-#define TEST(name)                            \
-	static void test_##name(void **state) \
-	{                                     \
-		(void)state;                  \
-		run(name);                    \
+#define TEST(name)                                                                                 \
+	static void test_##name(void **state)                                                      \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run(name);                                                                         \
 	}
 
 TEST(entry_outside_the_vector)

@@ -85,9 +85,9 @@ static WAITS void expunge_half(struct post *post)
 	assert_int_equal(view_count(view), COUNT);
 	for (uint32_t i = 0; i < COUNT / 2; i++)
 		sequences[i] = 2 * i + 1;
-	assert_int_equal(view_store(view, sequences, COUNT / 2, STORE_ADD, FLAG_DELETED, NULL, 0,
-				    true),
-			 ERR_OK);
+	assert_int_equal(
+		view_store(view, sequences, COUNT / 2, STORE_ADD, FLAG_DELETED, NULL, 0, true),
+		ERR_OK);
 	assert_int_equal(view_expunge(view, NULL, 0, &expunged), ERR_OK);
 	assert_int_equal(expunged, COUNT / 2);
 	view_close(&view);
@@ -451,9 +451,9 @@ static WAITS uint64_t expunge_most(struct post *post, struct view *view, size_t 
 			else
 				sequences[count++] = (uint32_t)next;
 		}
-		assert_int_equal(view_store(view, sequences, count, STORE_ADD, FLAG_DELETED, NULL,
-					    0, true),
-				 ERR_OK);
+		assert_int_equal(
+			view_store(view, sequences, count, STORE_ADD, FLAG_DELETED, NULL, 0, true),
+			ERR_OK);
 		assert_int_equal(view_expunge(view, sequences, count, &expunged), ERR_OK);
 		assert_int_equal(expunged, count);
 		post_sync(view, true, &events);
@@ -549,11 +549,11 @@ static void run(void (*test)(void *post))
 	post_finish(&post);
 }
 
-#define TEST(name)                         \
-	static void test_##name(void **state) \
-	{                                  \
-		(void)state;               \
-		run(name);                 \
+#define TEST(name)                                                                                 \
+	static void test_##name(void **state)                                                      \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run(name);                                                                         \
 	}
 
 TEST(expunged_messages_go)

@@ -429,8 +429,10 @@ static void test_every_allocation_may_fail(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_put_and_get), cmocka_unit_test(test_put_large),
-		cmocka_unit_test(test_seal),	    cmocka_unit_test(test_reopen),
+		cmocka_unit_test(test_put_and_get),
+		cmocka_unit_test(test_put_large),
+		cmocka_unit_test(test_seal),
+		cmocka_unit_test(test_reopen),
 		cmocka_unit_test(test_lose_a_volume),
 		cmocka_unit_test(test_lose_two_of_six),
 		cmocka_unit_test(test_a_slow_disk_delays_nobody),

@@ -376,14 +376,13 @@ static void take_deviation(void *context, uint64_t offset, size_t size, uint32_t
 
 static WAITS void compare(struct columns *columns, struct profile profile, uint32_t suspects)
 {
-	const struct set_check_options options = {
-		.profile = profile,
-		.size = ARITHMETIC_SIZE,
-		.present = (1u << profile_members(profile)) - 1,
-		.suspects = suspects,
-		.range = column_range,
-		.deviation = take_deviation,
-		.context = columns};
+	const struct set_check_options options = {.profile = profile,
+						  .size = ARITHMETIC_SIZE,
+						  .present = (1u << profile_members(profile)) - 1,
+						  .suspects = suspects,
+						  .range = column_range,
+						  .deviation = take_deviation,
+						  .context = columns};
 
 	columns->calls = columns->named = 0;
 	assert_int_equal(set_check(&options), ERR_OK);
@@ -472,9 +471,9 @@ static void test_arithmetic(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sealed_data),   cmocka_unit_test(test_sealed_parity),
-		cmocka_unit_test(test_short_file),    cmocka_unit_test(test_unsealed),
-		cmocka_unit_test(test_unreadable),    cmocka_unit_test(test_arithmetic),
+		cmocka_unit_test(test_sealed_data), cmocka_unit_test(test_sealed_parity),
+		cmocka_unit_test(test_short_file),  cmocka_unit_test(test_unsealed),
+		cmocka_unit_test(test_unreadable),  cmocka_unit_test(test_arithmetic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

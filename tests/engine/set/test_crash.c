@@ -94,11 +94,8 @@ static WAITS void check(void *context)
 
 static void enumerate(uint64_t seed)
 {
-	struct sim_crash_case test = {.seed = seed,
-				      .random_count = 2,
-				      .begin = begin,
-				      .work = work,
-				      .check = check};
+	struct sim_crash_case test = {
+		.seed = seed, .random_count = 2, .begin = begin, .work = work, .check = check};
 	struct sim_crash_report report;
 
 	assert_int_equal(sim_enumerate_crashes(&test, &report), ERR_OK);

@@ -27,9 +27,9 @@ static struct blobs_fixture fixture;
 
 /* What one test does, as its task finds it. */
 static struct {
-	size_t blob;           /* whose record is damaged */
-	size_t damaged, away;  /* volumes */
-	bool came_true;        /* the volumes did hold copies of it */
+	size_t blob;	      /* whose record is damaged */
+	size_t damaged, away; /* volumes */
+	bool came_true;	      /* the volumes did hold copies of it */
 } plan;
 
 static struct sim *start(uint64_t seed, bool journaled)
@@ -101,8 +101,7 @@ static WAITS bool damage(size_t volume, size_t blob)
 	(void)snprintf(folder, sizeof(folder), "/d%zu/v/columns", volume);
 	assert_int_equal(io_list(folder, &names), ERR_OK);
 	for (size_t i = 0; i < names.size; i += strlen((const char *)names.data + i) + 1) {
-		(void)snprintf(path, sizeof(path), "%s/%s", folder,
-			       (const char *)names.data + i);
+		(void)snprintf(path, sizeof(path), "%s/%s", folder, (const char *)names.data + i);
 		damaged |= damage_in(path, fixture.known[blob].ref.id);
 	}
 	buf_finish(&names);

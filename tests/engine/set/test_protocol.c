@@ -92,7 +92,9 @@ static struct world {
 	struct set_certificate certificate;
 	unsigned successor[MEMBERS];
 	const char *violation;
-	struct { unsigned sealed, evacuated, catch_ups, losses; } marks;
+	struct {
+		unsigned sealed, evacuated, catch_ups, losses;
+	} marks;
 } world;
 
 /* ---- chance ---- */
@@ -128,7 +130,8 @@ static void post(const struct message *message)
 {
 	if (!world.calm && chance(3))
 		return;
-	for (int copies = !world.calm && chance(3) ? 2 : 1; copies > 0 && world.message_count < MESSAGES; copies--)
+	for (int copies = !world.calm && chance(3) ? 2 : 1;
+	     copies > 0 && world.message_count < MESSAGES; copies--)
 		world.messages[world.message_count++] = *message;
 }
 
@@ -296,8 +299,7 @@ static void complete(struct node *node, const struct message *message)
 		if (set_member_is_fenced(machine)) {
 			reply(message, ANSWER, ERR_OK);
 			node->fence_answered = true;
-			memcpy(node->fenced_counts, node->disk.counts,
-			       sizeof(node->fenced_counts));
+			memcpy(node->fenced_counts, node->disk.counts, sizeof(node->fenced_counts));
 		}
 	} else if (message->kind == VOTE) {
 		if (machine->voting == SET_VOTE_WRITING)
@@ -618,7 +620,8 @@ static void check_world(void)
 		if (!world.planted && !node->lost)
 			set_member_check(&node->machine);
 		if (node->fence_answered && !node->lost &&
-		    memcmp(node->fenced_counts, node->disk.counts, sizeof(node->fenced_counts)) != 0)
+		    memcmp(node->fenced_counts, node->disk.counts, sizeof(node->fenced_counts)) !=
+			    0)
 			violated("a fenced member took a record");
 		if (!node->lost && world.has_certificate && !node->disk.voted && !world.evacuated)
 			violated("a certificate without every vote");

@@ -47,8 +47,9 @@ static unsigned decode_all(struct profile profile, unsigned *tried)
 		if (count != profile.k)
 			continue;
 		for (uint8_t wanted = 0; wanted < members; wanted++) {
-			assert_int_equal(stripe_decode(profile, wanted, from, source, SIZE - 5, out),
-					 ERR_OK);
+			assert_int_equal(
+				stripe_decode(profile, wanted, from, source, SIZE - 5, out),
+				ERR_OK);
 			wrong += memcmp(out, columns[wanted] + 5, SIZE - 5) != 0;
 			(*tried)++;
 		}
@@ -98,15 +99,15 @@ static void test_bad_choices_are_refused(void **state)
 	uint8_t out[SIZE];
 
 	(void)state;
-	assert_int_equal(stripe_decode((struct profile){2, 1}, 0, (uint8_t[]){1, 1}, source, SIZE,
-				       out),
-			 ERR_INVALID);
-	assert_int_equal(stripe_decode((struct profile){2, 1}, 0, (uint8_t[]){1, 3}, source, SIZE,
-				       out),
-			 ERR_INVALID);
-	assert_int_equal(stripe_decode((struct profile){2, 1}, 3, (uint8_t[]){1, 2}, source, SIZE,
-				       out),
-			 ERR_INVALID);
+	assert_int_equal(
+		stripe_decode((struct profile){2, 1}, 0, (uint8_t[]){1, 1}, source, SIZE, out),
+		ERR_INVALID);
+	assert_int_equal(
+		stripe_decode((struct profile){2, 1}, 0, (uint8_t[]){1, 3}, source, SIZE, out),
+		ERR_INVALID);
+	assert_int_equal(
+		stripe_decode((struct profile){2, 1}, 3, (uint8_t[]){1, 2}, source, SIZE, out),
+		ERR_INVALID);
 }
 
 static void test_planted_wrong_row_is_found(void **state)

@@ -75,9 +75,9 @@ static void scan_large(void *argument)
 		struct record record = {.type = RECORD_ENTRY, .number = i};
 
 		memset(payload, (uint8_t)(i + 1), sizes[i]);
-		assert_int_equal(log_append_wait(log, &record, bytes_make(payload, sizes[i]),
-					 false),
-				 ERR_OK);
+		assert_int_equal(
+			log_append_wait(log, &record, bytes_make(payload, sizes[i]), false),
+			ERR_OK);
 	}
 	fixture_scan(log, log_end(log), &visits);
 	assert_int_equal(visits.count, 6);
@@ -538,11 +538,11 @@ static void run(void (*task)(void *argument))
 	fixture_finish(&fixture);
 }
 
-#define TEST(name, task)               \
-	static void name(void **state) \
-	{                              \
-		(void)state;           \
-		run(task);             \
+#define TEST(name, task)                                                                           \
+	static void name(void **state)                                                             \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run(task);                                                                         \
 	}
 
 TEST(test_append_and_scan, append_and_scan)

@@ -477,11 +477,11 @@ static void run(void (*task)(void *argument))
 	fixture_finish(&fixture);
 }
 
-#define TEST(name, task)               \
-	static void name(void **state) \
-	{                              \
-		(void)state;           \
-		run(task);             \
+#define TEST(name, task)                                                                           \
+	static void name(void **state)                                                             \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run(task);                                                                         \
 	}
 
 TEST(test_every_flip, flip_all)

@@ -349,7 +349,14 @@ static void count_change(struct volume *volume, void *context)
 	++*(size_t *)context;
 }
 
-enum vandal { UNLINK_FILE, REPLACE_SUPERBLOCK, REMOVE_ALL, FAIL_SYNC, REMOVE_SUPERBLOCK, SAY_FAILED };
+enum vandal {
+	UNLINK_FILE,
+	REPLACE_SUPERBLOCK,
+	REMOVE_ALL,
+	FAIL_SYNC,
+	REMOVE_SUPERBLOCK,
+	SAY_FAILED
+};
 
 static void vandalise(struct fixture *fixture, struct volume *volume, enum vandal vandal)
 {
@@ -527,11 +534,11 @@ static void run(void (*task)(void *argument))
 	fixture_finish(&fixture);
 }
 
-#define TEST(name, task)               \
-	static void name(void **state) \
-	{                              \
-		(void)state;           \
-		run(task);             \
+#define TEST(name, task)                                                                           \
+	static void name(void **state)                                                             \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run(task);                                                                         \
 	}
 
 TEST(test_make_and_open, make_and_open)

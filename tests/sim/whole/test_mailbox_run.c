@@ -19,11 +19,11 @@
 
 /* Found bugs once: they stay. */
 static const uint64_t regressions[] = {
-	2,  /* two sessions that moved one message made two of it */
+	2,   /* two sessions that moved one message made two of it */
 	244, /* entries that a failed append had drained all the same were called broken */
 	671, /* a column whose write had failed was deleted unread */
-	69, /* a good copy was away when its set was given up, and deleted when it came back */
-	41, /* a mirror was dropped for a trailer that was read, but not on the disk */
+	69,  /* a good copy was away when its set was given up, and deleted when it came back */
+	41,  /* a mirror was dropped for a trailer that was read, but not on the disk */
 };
 
 static void test_seeds(void **state)

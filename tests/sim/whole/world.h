@@ -19,13 +19,13 @@
 #define WORLD_INDEX_DIRECTORY "/index"
 
 /* X(name, which faults) */
-#define REGIMEN_LIST(X)                                                        \
-	X(CRASHES, "power losses and killed processes alone")                  \
-	X(SILENT, "writes lost or misdirected, rotten bits, unreadable pages") \
-	X(SYNC, "syncs that fail, pages that turn clean")                      \
-	X(LOSS, "a volume's directory or its disk goes")                       \
-	X(SPACE, "disks that are full, or slow")                               \
-	X(READS, "reads that fail once, or take long")                         \
+#define REGIMEN_LIST(X)                                                                            \
+	X(CRASHES, "power losses and killed processes alone")                                      \
+	X(SILENT, "writes lost or misdirected, rotten bits, unreadable pages")                     \
+	X(SYNC, "syncs that fail, pages that turn clean")                                          \
+	X(LOSS, "a volume's directory or its disk goes")                                           \
+	X(SPACE, "disks that are full, or slow")                                                   \
+	X(READS, "reads that fail once, or take long")                                             \
 	X(ALL, "all of them")
 
 enum regimen {
