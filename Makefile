@@ -215,7 +215,7 @@ $(B)/bench/slow_sync.so: bench/slow_sync.c
 	$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -shared -o $@ $< -ldl
 
 .PHONY: bench
-bench: all benches $(BENCH_LOADS) $(B)/bench/slow_sync.so ## ratios against limits and peers (QUICK=1: 4 minutes)
+bench: all benches $(BENCH_LOADS) $(B)/bench/slow_sync.so ## ratios against limits and peers (QUICK=1: 6 minutes)
 	@python3 bench/bench.py --build $(B) $(if $(QUICK),--quick)
 
 -include $(shell test -d $(B) && find $(B) -name '*.d')

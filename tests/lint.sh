@@ -66,6 +66,9 @@ done
 grep -rnE '\b(TODO|FIXME|XXX|HACK)\b' --include='*.[ch]' --include='*.md' --include='*.sh' engine net mail lmtp imap tools tests docs ./*.md 2>/dev/null |
 	grep -v tests/lint.sh && complain "unfinished business in the text"
 
+# What fuzzing finds belongs in fuzz/corpus, under a name that says what it is.
+git ls-files 2>/dev/null | grep -E '^(crash|leak|oom|timeout|slow-unit)-' && complain "a fuzzer's finds in the root of the tree"
+
 # autoVariables: a coroutine's locals live while it waits, and are what it waits on. uninitvar: 2.10
 # does not see that cursor_copy() and env_random() fill what they are given; the compiler does.
 # nullPointer in layout.c: a loop finds something because the one around it counts what is left.

@@ -7,7 +7,7 @@
  * it says another. Besides, it shows nothing but what is within its horizon and
  * what it has written since. Whoever meets an entry later can tell from these
  * what its writer, and the clients of its writer, could not know (R3, R4;
- * docs/decisions.md "Re-stamping").
+ * docs/decisions.md "UIDs between homes").
  *
  * A horizon is *mended* when R4 was done with it (restamp.h): whatever lies
  * within it needs nothing more on account of another horizon within it. A mended

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * uid - how the UID space of a folder is shared out between homes that cannot
- * see each other (docs/decisions.md "UIDs"; rules R1, R2).
+ * see each other (docs/decisions.md "UIDs between homes", R1, R2).
  *
  * UIDs 1, 2, ... are cut into superblocks: 2^16 UIDs of lane 0, then 2^10 for
  * each of lanes 1 to 7. Lane 0 belongs to the home that a majority of the
- * account's replicas has promised; lane 1 + r to the replica of rank r when it
- * is cut off from the majority. Pure arithmetic.
+ * account's replicas has promised; lane 1 + r is set aside for the replica of
+ * rank r when it is cut off from the majority, which no home of this version
+ * serves in. Pure arithmetic.
  *
  * INV 1  Every UID is in exactly one lane.
  * INV 2  A reservation lies in one lane, in one piece, above `above`.

@@ -12,7 +12,7 @@
  * server gave for the poller's own modseq. A poller survives crashes and cuts,
  * and may poll another node each time; then listings may be older than what it
  * knows: poller_poll() is for a server that must know all (the same home, or
- * after the merge), as the design promises.
+ * after the merge).
  */
 #ifndef AEROSTORE_TESTS_SIM_WORKLOAD_POLLER_H
 #define AEROSTORE_TESTS_SIM_WORKLOAD_POLLER_H
