@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <unistr.h>
+
 #define PATH_MAX_OCTETS 320u
 
 static const struct {
@@ -159,6 +161,8 @@ static enum err parse_path(struct bytes *text, const char *prefix, struct lmtp_p
 	*text = bytes_slice(*text, end + 1, text->size);
 	if (out->path.size > PATH_MAX_OCTETS)
 		return ERR_LIMIT;
+	if (out->path.size != 0 && u8_check(out->path.data, out->path.size) != NULL)
+		return ERR_INVALID;
 	/* Parameters are set off by a blank. */
 	if (text->size != 0 && text->data[0] != ' ' && text->data[0] != '\t')
 		return ERR_INVALID;
@@ -186,6 +190,14 @@ enum err lmtp_parse_to(struct bytes argument, struct lmtp_path *out)
 				sizeof(to_ignored) / sizeof(to_ignored[0])))
 			err = ERR_NOTFOUND;
 	return err;
+}
+
+bool lmtp_path_is_utf8(struct bytes path)
+{
+	for (size_t i = 0; i < path.size; i++)
+		if (path.data[i] >= 0x80)
+			return true;
+	return false;
 }
 
 void lmtp_split_detail(struct bytes address, struct buf *base, struct bytes *detail)

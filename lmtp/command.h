@@ -5,7 +5,8 @@
  * A line comes without its CRLF. Syntax is that of RFC 5321, section 4.1, with
  * what mail servers send in practice: blanks after "FROM:" and "TO:" are
  * tolerated, bare addresses without angle brackets are not. Source routes are
- * read and dropped (RFC 5321, appendix C). UTF-8 is allowed in paths (RFC 6531).
+ * read and dropped (RFC 5321, appendix C). Paths are ASCII or UTF-8; whether the
+ * transaction allows UTF-8 (SMTPUTF8, RFC 6531) is the caller's to check.
  */
 #ifndef AEROSTORE_LMTP_COMMAND_H
 #define AEROSTORE_LMTP_COMMAND_H
@@ -34,12 +35,10 @@ struct lmtp_command {
 /* The verb in any case of letters. Never fails: what is not known is LMTP_UNKNOWN. */
 struct lmtp_command lmtp_command_parse(struct bytes line);
 
-enum lmtp_body { LMTP_BODY_7BIT, LMTP_BODY_8BITMIME };
-
 struct lmtp_path {
 	struct bytes path; /* mailbox without brackets or route; empty for <> */
-	uint64_t size;	   /* SIZE=, 0 when absent */
-	bool smtputf8;
+	uint64_t size;	   /* SIZE=, 0 when absent; of FROM, as is the next */
+	bool smtputf8;	   /* SMTPUTF8 was given */
 };
 
 /*
@@ -49,6 +48,9 @@ struct lmtp_path {
  */
 MUST_USE enum err lmtp_parse_from(struct bytes argument, struct lmtp_path *out);
 MUST_USE enum err lmtp_parse_to(struct bytes argument, struct lmtp_path *out);
+
+/* Whether the path has octets that only SMTPUTF8 allows. */
+bool lmtp_path_is_utf8(struct bytes path);
 
 /* Splits local+detail@domain: *detail is empty when there is none; base is appended to `base`. */
 void lmtp_split_detail(struct bytes address, struct buf *base, struct bytes *detail);

@@ -23,6 +23,7 @@ struct session {
 	struct buf reply;
 	struct delivery *delivery; /* from MAIL to the end of the transaction */
 	struct buf sender;
+	bool smtputf8; /* this transaction's addresses may be UTF-8 (RFC 6531) */
 	struct recipient *recipients;
 	size_t recipient_count;
 	unsigned errors;
@@ -62,7 +63,10 @@ static void reply_error(struct session *session, const char *line)
 	reply(session, line);
 }
 
-/* Our own trouble as the MTA is to see it: always temporary. */
+/*
+ * Our own trouble as the MTA is to see it: always temporary. Never 421: that says that the channel
+ * closes (RFC 5321, 3.8), and the replies of other recipients follow.
+ */
 static const char *temporary_failure(enum err err)
 {
 	switch ((unsigned)err) {
@@ -73,7 +77,7 @@ static const char *temporary_failure(enum err err)
 	case ERR_TIMEOUT:
 		return "451 4.4.2 Took too long, try again later";
 	case ERR_CANCELED:
-		return "421 4.3.2 Shutting down";
+		return "451 4.3.2 Shutting down";
 	default:
 		return "451 4.3.0 Storage is temporarily unavailable, try again later";
 	}
@@ -116,6 +120,16 @@ static void reply_path_error(struct session *session, enum err err, const char *
 		reply_error(session, syntax);
 }
 
+/* RFC 6531, 3.1: UTF-8 in an address only where the transaction has asked for it. */
+static bool refuse_utf8(struct session *session, struct bytes path)
+{
+	if (session->smtputf8 || !lmtp_path_is_utf8(path))
+		return false;
+	session->server->refused++;
+	reply(session, "553 5.6.7 A non-ASCII address needs SMTPUTF8");
+	return true;
+}
+
 static void command_mail(struct session *session, struct bytes argument)
 {
 	struct lmtp_path path;
@@ -134,6 +148,9 @@ static void command_mail(struct session *session, struct bytes argument)
 		reply_path_error(session, err, "501 5.5.4 Syntax: MAIL FROM:<address>");
 		return;
 	}
+	session->smtputf8 = path.smtputf8;
+	if (refuse_utf8(session, path.path))
+		return;
 	if (path.size > session->server->size_limit) {
 		reply(session, "552 5.3.4 Message is larger than this server accepts");
 		return;
@@ -146,28 +163,41 @@ static void command_mail(struct session *session, struct bytes argument)
 	reply(session, err == ERR_OK ? "250 2.1.0 Sender accepted" : temporary_failure(err));
 }
 
-/* The account of the address itself, else of the address without its +detail. */
-static const struct account_record *find_account(struct session *session, struct bytes address,
-						 struct bytes *detail)
+/* ERR_NOTFOUND: nobody has the address, or it is none; anything else says nothing about it. */
+static enum err look_up(const struct account_source *source, struct bytes address,
+			const struct account_record **out)
 {
-	const struct account_source *source = &session->server->accounts;
-	const struct account_record *account = NULL;
-	struct buf normal = {0}, base = {0};
+	struct buf normal = {0};
+	enum err err = address_normalise(address, &normal);
 
-	*detail = bytes_make(NULL, 0);
-	if (address_normalise(address, &normal) == ERR_OK)
-		account = source->find(source->context, bytes_of_buf(&normal));
-	if (account == NULL || account->status == ACCOUNT_DELETED) {
-		lmtp_split_detail(address, &base, detail);
-		buf_clear(&normal);
-		account = detail->size != 0 && base.err == ERR_OK &&
-					  address_normalise(bytes_of_buf(&base), &normal) == ERR_OK
-				  ? source->find(source->context, bytes_of_buf(&normal))
-				  : NULL;
+	if (err == ERR_OK) {
+		*out = source->find(source->context, bytes_of_buf(&normal));
+		if (*out == NULL || (*out)->status == ACCOUNT_DELETED)
+			err = ERR_NOTFOUND;
 	}
 	buf_finish(&normal);
+	return err == ERR_INVALID ? ERR_NOTFOUND : err;
+}
+
+/* The account of the address itself, else of the address without its +detail. */
+static enum err find_account(struct session *session, struct bytes address,
+			     const struct account_record **out, struct bytes *detail)
+{
+	const struct account_source *source = &session->server->accounts;
+	struct buf base = {0};
+	enum err err;
+
+	*detail = bytes_make(NULL, 0);
+	err = look_up(source, address, out);
+	if (err == ERR_NOTFOUND) {
+		lmtp_split_detail(address, &base, detail);
+		if (base.err != ERR_OK)
+			err = base.err;
+		else if (detail->size != 0)
+			err = look_up(source, bytes_of_buf(&base), out);
+	}
 	buf_finish(&base);
-	return account != NULL && account->status == ACCOUNT_DELETED ? NULL : account;
+	return err;
 }
 
 /* A second RCPT for one account gets a reply of its own, and no second copy. */
@@ -222,21 +252,24 @@ static void command_rcpt(struct session *session, struct bytes argument)
 		reply_path_error(session, err, "501 5.5.4 Syntax: RCPT TO:<address>");
 		return;
 	}
+	if (refuse_utf8(session, path.path))
+		return;
 	if (session->recipient_count == session->server->recipient_limit) {
 		reply(session, "452 4.5.3 Too many recipients, send the rest separately");
 		return;
 	}
-	account = find_account(session, path.path, &detail);
-	if (account == NULL) {
+	err = find_account(session, path.path, &account, &detail);
+	if (err == ERR_NOTFOUND) {
 		session->server->refused++;
 		reply(session, "550 5.1.1 No such user here");
 		return;
 	}
-	if (account->status != ACCOUNT_ACTIVE) {
+	if (err == ERR_OK && account->status != ACCOUNT_ACTIVE) {
 		reply(session, "450 4.2.1 Mailbox is disabled");
 		return;
 	}
-	err = add_recipient(session, account, path.path, detail);
+	if (err == ERR_OK)
+		err = add_recipient(session, account, path.path, detail);
 	reply(session, err == ERR_OK ? "250 2.1.5 Recipient accepted" : temporary_failure(err));
 }
 
