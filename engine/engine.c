@@ -210,6 +210,7 @@ static enum err open_store(struct engine *engine, const struct engine_options *o
 		.scrub_days = options->scrub_days,
 		.scrub_rate = options->scrub_rate,
 		.scrub_state = (const char *)engine->scrub_state.data,
+		.table_snapshot_after = options->table_snapshot_after,
 	};
 	err = blobs_open(&blobs_options, &engine->blobs);
 	if (err != ERR_OK)
@@ -247,13 +248,20 @@ static enum err open_mail(struct engine *engine, const struct engine_options *op
 		.unknown_user = options->unknown_user,
 		.fake_salt = options->fake_salt,
 	};
+	const struct accounts_options accounts = {.sched = engine->sched,
+						  .journal = engine->journal,
+						  .cluster = options->cluster,
+						  .node = options->node,
+						  .admin_public = options->admin_public,
+						  .signing = options->node_signing,
+						  .snapshot_after = options->table_snapshot_after,
+						  .passive = options->passive};
 	enum err err;
 
 	if (home_options.unknown_user.operations == 0)
-		home_options.unknown_user = (struct slot_parameters){ARGON2_OPERATIONS_DEFAULT,
-								     ARGON2_MEMORY_DEFAULT / 1024};
-	err = accounts_open(engine->sched, engine->journal, options->cluster, options->admin_public,
-			    &engine->accounts);
+		home_options.unknown_user = (struct slot_parameters){
+			ARGON2_OPERATIONS_DEFAULT, ARGON2_MEMORY_DEFAULT / 1024};
+	err = accounts_open(&accounts, &engine->accounts);
 	if (err != ERR_OK) {
 		*why = "the account table cannot be read";
 		return err;

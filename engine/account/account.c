@@ -327,14 +327,14 @@ static enum err merge(struct account_table *table, struct entry *entry, struct s
 	return signer == NULL || signer->is_on_chain ? ERR_OK : ERR_AUTH;
 }
 
-enum err account_table_apply(struct account_table *table, struct bytes record)
+static enum err apply(struct account_table *table, const uint8_t *admin_public, struct bytes record)
 {
 	struct statement *statement;
 	struct entry *entry;
 	struct id128 id;
 	enum err err;
 
-	err = statement_create(table->cluster, table->admin_public, record, &statement);
+	err = statement_create(table->cluster, admin_public, record, &statement);
 	if (err != ERR_OK)
 		return err;
 	id = statement->account;
@@ -352,6 +352,16 @@ enum err account_table_apply(struct account_table *table, struct bytes record)
 		entry_destroy(entry);
 	}
 	return err;
+}
+
+enum err account_table_apply(struct account_table *table, struct bytes record)
+{
+	return apply(table, table->admin_public, record);
+}
+
+enum err account_table_apply_verified(struct account_table *table, struct bytes record)
+{
+	return apply(table, NULL, record);
 }
 
 /* ---- asking ---- */
@@ -397,10 +407,45 @@ size_t account_table_count(const struct account_table *table)
 	return table->listed_count;
 }
 
+/* ---- what a snapshot keeps ---- */
+
 static enum err export_one(const struct statement *statement,
 			   enum err (*each)(void *context, struct bytes record), void *context)
 {
 	return statement == NULL ? ERR_OK : each(context, bytes_of_buf(&statement->record));
+}
+
+/* Slots no newer than the keys that end their signer's turn never count again: keys only grow. */
+static bool has_slots(const struct signer *signer)
+{
+	return signer->slots != NULL &&
+	       (signer->keys == NULL || signer->slots->number > signer->keys->number);
+}
+
+static enum err export_signer(const struct signer *signer,
+			      enum err (*each)(void *context, struct bytes record), void *context)
+{
+	enum err err = export_one(signer->keys, each, context);
+
+	return err == ERR_OK && has_slots(signer) ? export_one(signer->slots, each, context) : err;
+}
+
+static enum err export_chain(const struct entry *entry,
+			     enum err (*each)(void *context, struct bytes record), void *context)
+{
+	const struct signer *signer =
+		entry->birth != NULL ? find_signer(entry, entry->birth->identity) : NULL;
+	uint64_t counter = 0;
+	enum err err = ERR_OK;
+
+	while (err == ERR_OK && signer != NULL) {
+		err = export_signer(signer, each, context);
+		if (signer->keys == NULL || signer->keys->number <= counter)
+			break;
+		counter = signer->keys->number;
+		signer = find_signer(entry, signer->keys->identity);
+	}
+	return err;
 }
 
 static enum err export_entry(const struct entry *entry,
@@ -410,12 +455,12 @@ static enum err export_entry(const struct entry *entry,
 
 	if (err == ERR_OK)
 		err = export_one(entry->status, each, context);
+	if (err == ERR_OK)
+		err = export_chain(entry, each, context);
 	for (const struct signer *signer = entry->signers; err == ERR_OK && signer != NULL;
-	     signer = signer->next) {
-		err = export_one(signer->keys, each, context);
-		if (err == ERR_OK)
-			err = export_one(signer->slots, each, context);
-	}
+	     signer = signer->next)
+		if (!signer->is_on_chain)
+			err = export_signer(signer, each, context);
 	return err;
 }
 
@@ -429,4 +474,22 @@ enum err account_table_export(const struct account_table *table,
 	while (err == ERR_OK && (entry = map_next(&table->by_id, &position, NULL)) != NULL)
 		err = export_entry(entry, each, context);
 	return err;
+}
+
+/* Ends the visit with an error that says: found. */
+static enum err is_that_record(void *context, struct bytes record)
+{
+	const struct bytes *wanted = context;
+
+	return bytes_equal(record, *wanted) ? ERR_EXISTS : ERR_OK;
+}
+
+bool account_table_keeps(const struct account_table *table, struct bytes record)
+{
+	struct cursor cursor = cursor_make(bytes_slice(record, 32, SIZE_MAX));
+	struct id128 id = cursor_id(&cursor);
+	const struct entry *entry = map_get(&table->by_id, &id);
+
+	return cursor.err == ERR_OK && entry != NULL &&
+	       export_entry(entry, is_that_record, &record) == ERR_EXISTS;
 }

@@ -78,6 +78,10 @@ void account_table_destroy(struct account_table **table);
  * are kept aside; ERR_CORRUPT; ERR_NEWER; ERR_OK also when old news. ERR_NOMEM changed nothing.
  */
 MUST_USE enum err account_table_apply(struct account_table *table, struct bytes record);
+/* The same for a record whose signatures this node has verified before: they are not looked at. */
+MUST_USE enum err account_table_apply_verified(struct account_table *table, struct bytes record);
+/* Whether it is among what account_table_export() gives: what is kept aside is, too. */
+bool account_table_keeps(const struct account_table *table, struct bytes record);
 /* NULL when no account has the address, or only deleted ones. */
 const struct account_record *account_table_find(const struct account_table *table,
 						struct bytes normalised_address);
@@ -87,7 +91,10 @@ const struct account_record *account_table_by_id(const struct account_table *tab
 const struct account_record *account_table_next(const struct account_table *table,
 						const struct account_record *after);
 size_t account_table_count(const struct account_table *table);
-/* All records that a snapshot must keep to rebuild this state, one call each. */
+/*
+ * All records that a snapshot must keep to rebuild this state, one call each, predecessors before
+ * those whom they make identities: applied in this order none is kept aside that need not be.
+ */
 MUST_USE enum err account_table_export(const struct account_table *table,
 				       enum err (*each)(void *context, struct bytes record),
 				       void *context);

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "engine/account/accounts.h"
 
+#include <string.h>
+
 #include "engine/base/memory.h"
 #include "engine/journal/audit.h"
-
-/* Entries read in one go: bounds what a load holds in memory. */
-#define READ_LIMIT 4096u
+#include "engine/journal/table.h"
 
 struct accounts {
 	struct sched *sched;
 	struct journal *journal;
-	struct journal_writer *writer;
+	struct journal_table *stream;
 	struct account_table *table;
-	struct vector seen;
+	/* The cluster and its admin key: what records are verified against. */
+	uint8_t authority[sizeof(struct id128) + PUBLIC_SIZE];
 	struct journal_watch watch;
 	struct cond changed; /* the watch fired, or closing */
 	struct group reader;
@@ -20,26 +21,29 @@ struct accounts {
 	bool unpublished; /* the table has what the stream may never get */
 };
 
-static enum err apply_entry(void *context, const struct entry *entry)
+static enum err apply_record(void *context, struct bytes record, bool vouched)
 {
 	struct accounts *accounts = context;
-	enum err err = account_table_apply(accounts->table, entry->payload);
+	enum err err = vouched ? account_table_apply_verified(accounts->table, record)
+			       : account_table_apply(accounts->table, record);
 
-	/* A record that does not verify is the table's to log; the rest stays usable. */
-	return err == ERR_NOMEM ? err : ERR_OK;
+	/* What only waits for its predecessor is the table's to keep. */
+	return err == ERR_AUTH && account_table_keeps(accounts->table, record) ? ERR_OK : err;
 }
 
-static enum err read_new(struct accounts *accounts)
+static enum err each_record(void *context,
+			    enum err (*visit)(void *visit_context, struct bytes record),
+			    void *visit_context)
 {
-	bool complete = false, more = true;
-	enum err err = ERR_OK;
+	return account_table_export(((struct accounts *)context)->table, visit, visit_context);
+}
+
+static WAITS enum err read_new(struct accounts *accounts)
+{
+	bool complete;
 
 	accounts->stale = false;
-	while (err == ERR_OK && more)
-		err = journal_read(accounts->journal, table_stream(TABLE_ACCOUNTS), &accounts->seen,
-				   READ_LIMIT, apply_entry, accounts, &accounts->seen, &complete,
-				   &more);
-	return err;
+	return journal_table_refresh(accounts->stream, &complete);
 }
 
 static void follow(void *context)
@@ -72,44 +76,72 @@ static void notify(struct journal_watch *watch)
 	cond_broadcast(&accounts->changed);
 }
 
-static void destroy(struct accounts *accounts)
+static WAITS void destroy(struct accounts *accounts)
 {
-	journal_writer_destroy(&accounts->writer);
+	journal_table_destroy(&accounts->stream);
 	account_table_destroy(&accounts->table);
-	vector_finish(&accounts->seen);
 	memory_free(accounts);
 }
 
-enum err accounts_open(struct sched *sched, struct journal *journal, struct id128 cluster,
-		       const uint8_t admin_public[PUBLIC_SIZE], struct accounts **out)
+static enum err create(const struct accounts_options *options, struct accounts **out)
 {
 	struct accounts *accounts = memory_allocate(sizeof(*accounts));
+	const struct journal_table_options stream = {
+		.sched = options->sched,
+		.journal = options->journal,
+		.table = TABLE_ACCOUNTS,
+		.apply = apply_record,
+		.each = each_record,
+		.context = accounts,
+		.signing = options->signing,
+		.signer = options->node,
+		.vouches = true,
+		.authority = bytes_make(accounts != NULL ? accounts->authority : NULL,
+					sizeof(accounts->authority)),
+		.snapshot_after = options->snapshot_after,
+		.passive = options->passive,
+	};
 	enum err err;
 
 	if (accounts == NULL)
 		return ERR_NOMEM;
-	accounts->sched = sched;
-	accounts->journal = journal;
+	accounts->sched = options->sched;
+	accounts->journal = options->journal;
+	memcpy(accounts->authority, options->cluster.octets, sizeof(options->cluster.octets));
+	memcpy(accounts->authority + sizeof(options->cluster.octets), options->admin_public,
+	       PUBLIC_SIZE);
 	accounts->watch = (struct journal_watch){
 		.stream = table_stream(TABLE_ACCOUNTS), .notify = notify, .context = accounts};
-	err = account_table_create(cluster, admin_public, &accounts->table);
+	err = account_table_create(options->cluster, options->admin_public, &accounts->table);
 	if (err == ERR_OK)
-		err = journal_writer_create(journal, NULL, ID128_ZERO, &accounts->writer);
+		err = journal_table_create(&stream, &accounts->stream);
 	if (err != ERR_OK) {
-		destroy(accounts);
+		account_table_destroy(&accounts->table);
+		memory_free(accounts);
 		return err;
 	}
+	*out = accounts;
+	return ERR_OK;
+}
+
+enum err accounts_open(const struct accounts_options *options, struct accounts **out)
+{
+	struct accounts *accounts;
+	enum err err = create(options, &accounts);
+
+	if (err != ERR_OK)
+		return err;
 	/* Watch before reading: what arrives in between is read twice rather than never. */
-	journal_watch_start(journal, &accounts->watch);
+	journal_watch_start(options->journal, &accounts->watch);
 	err = read_new(accounts);
 	if (err == ERR_OK) {
 		group_enter(&accounts->reader);
-		err = task_spawn(sched, "accounts", follow, accounts, NULL);
+		err = task_spawn(options->sched, "accounts", follow, accounts, NULL);
 		if (err != ERR_OK)
 			group_leave(&accounts->reader);
 	}
 	if (err != ERR_OK) {
-		journal_watch_stop(journal, &accounts->watch);
+		journal_watch_stop(options->journal, &accounts->watch);
 		destroy(accounts);
 		return err;
 	}
@@ -143,22 +175,9 @@ const struct account_record *accounts_find(void *context, struct bytes normalise
 	return account_table_find(accounts->table, normalised_address);
 }
 
-static enum err seal_clear(void *context, const struct entry_place *place, struct buf *payload)
-{
-	const struct bytes *record = context;
-
-	(void)place;
-	buf_put_bytes(payload, *record);
-	return payload->err;
-}
-
 enum err accounts_publish(void *context, struct bytes record)
 {
 	struct accounts *accounts = context;
-	struct journal_append append = {.stream = table_stream(TABLE_ACCOUNTS),
-					.kind = ENTRY_TABLE,
-					.seal = seal_clear,
-					.context = &record};
 	enum err err = account_table_apply(accounts->table, record);
 
 	/*
@@ -166,10 +185,15 @@ enum err accounts_publish(void *context, struct bytes record)
 	 * until the restart at worst, and the caller repeats the very same record.
 	 */
 	if (err == ERR_OK) {
-		err = journal_append(accounts->writer, &append);
+		err = journal_table_append(accounts->stream, record);
 		accounts->unpublished |= err != ERR_OK;
 	}
 	return err;
+}
+
+void accounts_get_status(const struct accounts *accounts, struct journal_table_status *out)
+{
+	journal_table_get_status(accounts->stream, out);
 }
 
 enum err accounts_verify(struct accounts *accounts, struct id128 *silent)
@@ -183,7 +207,7 @@ enum err accounts_verify(struct accounts *accounts, struct id128 *silent)
 	err = journal_agree(accounts->journal, table_stream(TABLE_ACCOUNTS), &agreement);
 	*silent = agreement.silent;
 	if (err == ERR_OK && (accounts->stale || accounts->unpublished ||
-			      !vector_covers(&accounts->seen, &agreement.vector)))
+			      !vector_covers(journal_table_seen(accounts->stream), &agreement.vector)))
 		err = ERR_STALE;
 	journal_agreement_finish(&agreement);
 	return err;

@@ -89,10 +89,10 @@ struct statement {
 
 /*
  * Reads and verifies: births and statuses against the admin key, the others against the identity
- * that they name, whose place in the chain is for the caller to check. ERR_AUTH, ERR_CORRUPT,
- * ERR_NEWER, ERR_NOMEM.
+ * that they name, whose place in the chain is for the caller to check. admin_public NULL: the
+ * signatures were verified before, and are not again. ERR_AUTH, ERR_CORRUPT, ERR_NEWER, ERR_NOMEM.
  */
-MUST_USE enum err statement_create(struct id128 cluster, const uint8_t admin_public[PUBLIC_SIZE],
+MUST_USE enum err statement_create(struct id128 cluster, const uint8_t *admin_public,
 				   struct bytes record, struct statement **out);
 void statement_destroy(struct statement **statement);
 /* A total order over the statements that compete for one place. */

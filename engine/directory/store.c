@@ -5,57 +5,14 @@
 
 #include "engine/base/map.h"
 #include "engine/base/memory.h"
-
-#define READ_BATCH 1024u
+#include "engine/journal/table.h"
 
 struct directory_store {
 	struct env *env;
-	struct journal *journal;
-	struct journal_writer *writer;
-	struct map records; /* set id to struct directory_record */
-	struct vector seen;
+	struct journal_table *stream; /* NULL: without a journal */
+	struct map records;	      /* set id to struct directory_record */
 	uint64_t version;
 };
-
-enum err directory_store_create(const struct directory_store_options *options,
-				struct directory_store **out)
-{
-	struct directory_store *store = memory_allocate(sizeof(*store));
-	enum err err = ERR_OK;
-
-	if (store == NULL)
-		return ERR_NOMEM;
-	store->env = sched_env(options->sched);
-	store->journal = options->journal;
-	map_init(&store->records, sizeof(uint64_t));
-	if (store->journal != NULL)
-		err = journal_writer_create(store->journal, options->signing, options->signer,
-					    &store->writer);
-	if (err != ERR_OK)
-		memory_free(store);
-	else
-		*out = store;
-	return err;
-}
-
-void directory_store_destroy(struct directory_store **store)
-{
-	struct directory_record *record;
-	size_t position = 0;
-
-	if (*store == NULL)
-		return;
-	while ((record = map_next(&(*store)->records, &position, NULL)) != NULL) {
-		directory_record_finish(record);
-		memory_free(record);
-	}
-	map_finish(&(*store)->records);
-	if ((*store)->writer != NULL)
-		journal_writer_destroy(&(*store)->writer);
-	vector_finish(&(*store)->seen);
-	memory_free(*store);
-	*store = NULL;
-}
 
 enum err directory_store_learn(struct directory_store *store, const struct directory_record *record)
 {
@@ -84,20 +41,16 @@ enum err directory_store_learn(struct directory_store *store, const struct direc
 	return err;
 }
 
-static enum err take_entry(void *context, const struct entry *entry)
+static enum err apply_record(void *context, struct bytes encoded, bool vouched)
 {
 	struct directory_store *store = context;
 	struct directory_record record;
-	enum err err;
+	enum err err = directory_record_decode(encoded, &record);
 
-	if (entry->kind != ENTRY_TABLE)
-		return ERR_OK;
-	err = directory_record_decode(entry->payload, &record);
+	(void)vouched;
 	/* One bad entry must not hide the others: the headers say the same. */
-	if (err == ERR_CORRUPT || err == ERR_NEWER) {
+	if (err == ERR_CORRUPT || err == ERR_NEWER)
 		env_log(store->env, "event=directory-entry-bad err=%s", err_name(err));
-		return ERR_OK;
-	}
 	if (err != ERR_OK)
 		return err;
 	err = directory_store_learn(store, &record);
@@ -105,46 +58,92 @@ static enum err take_entry(void *context, const struct entry *entry)
 	return err;
 }
 
-enum err directory_store_refresh(struct directory_store *store, bool *complete)
+/* What counts of a set is the join of all its records. */
+static enum err each_record(void *context,
+			    enum err (*visit)(void *visit_context, struct bytes record),
+			    void *visit_context)
 {
-	bool more = true;
+	const struct directory_store *store = context;
+	const struct directory_record *record;
+	struct buf encoded = {0};
+	size_t position = 0;
 	enum err err = ERR_OK;
 
-	*complete = true;
-	if (store->journal == NULL)
-		return ERR_OK;
-	while (err == ERR_OK && more) {
-		struct vector after = {0};
-
-		err = vector_copy(&store->seen, &after);
+	while (err == ERR_OK && (record = directory_store_next(store, &position)) != NULL) {
+		buf_clear(&encoded);
+		directory_record_encode(record, &encoded);
+		err = encoded.err;
 		if (err == ERR_OK)
-			err = journal_read(store->journal, table_stream(TABLE_DIRECTORY), &after,
-					   READ_BATCH, take_entry, store, &store->seen, complete,
-					   &more);
-		vector_finish(&after);
+			err = visit(visit_context, bytes_of_buf(&encoded));
 	}
+	buf_finish(&encoded);
 	return err;
 }
 
-static enum err seal_change(void *context, const struct entry_place *place, struct buf *payload)
+enum err directory_store_create(const struct directory_store_options *options, struct directory_store **out)
 {
-	(void)place;
-	directory_record_encode(context, payload);
-	return payload->err;
+	struct directory_store *store = memory_allocate(sizeof(*store));
+	const struct journal_table_options stream = {.sched = options->sched,
+						     .journal = options->journal,
+						     .table = TABLE_DIRECTORY,
+						     .apply = apply_record,
+						     .each = each_record,
+						     .context = store,
+						     .signing = options->signing,
+						     .signer = options->signer,
+						     .snapshot_after = options->snapshot_after,
+						     .passive = options->passive};
+	enum err err = ERR_OK;
+
+	if (store == NULL)
+		return ERR_NOMEM;
+	store->env = sched_env(options->sched);
+	map_init(&store->records, sizeof(uint64_t));
+	if (options->journal != NULL)
+		err = journal_table_create(&stream, &store->stream);
+	if (err != ERR_OK)
+		memory_free(store);
+	else
+		*out = store;
+	return err;
+}
+
+void directory_store_destroy(struct directory_store **store)
+{
+	struct directory_record *record;
+	size_t position = 0;
+
+	if (*store == NULL)
+		return;
+	journal_table_destroy(&(*store)->stream);
+	while ((record = map_next(&(*store)->records, &position, NULL)) != NULL) {
+		directory_record_finish(record);
+		memory_free(record);
+	}
+	map_finish(&(*store)->records);
+	memory_free(*store);
+	*store = NULL;
+}
+
+enum err directory_store_refresh(struct directory_store *store, bool *complete)
+{
+	*complete = true;
+	return store->stream != NULL ? journal_table_refresh(store->stream, complete) : ERR_OK;
 }
 
 enum err directory_store_publish(struct directory_store *store,
 				 const struct directory_record *change)
 {
-	struct directory_record copy = *change;
-	struct journal_append append = {.stream = table_stream(TABLE_DIRECTORY),
-					.kind = ENTRY_TABLE,
-					.seal = seal_change,
-					.context = &copy};
-	enum err err = ERR_OK;
+	struct buf encoded = {0};
+	enum err err;
 
-	if (store->journal != NULL)
-		err = journal_append(store->writer, &append);
+	if (store->stream == NULL)
+		return directory_store_learn(store, change);
+	directory_record_encode(change, &encoded);
+	err = encoded.err;
+	if (err == ERR_OK)
+		err = journal_table_append(store->stream, bytes_of_buf(&encoded));
+	buf_finish(&encoded);
 	return err == ERR_OK ? directory_store_learn(store, change) : err;
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * store - the set directory as this process sees it: the records of all sets in
- * memory, fed from the journal's TABLE_DIRECTORY stream and from column headers.
+ * memory, fed from the journal's TABLE_DIRECTORY stream (engine/journal/table.h)
+ * and from column headers. A snapshot of the stream holds of each set one record,
+ * the join of all.
  *
  * Without a journal (aerofsck, tests) it lives from the headers alone, and
  * publishing changes only what is in memory: the headers already say it.
@@ -17,13 +19,14 @@ struct directory_store_options {
 	struct journal *journal;   /* may be NULL */
 	const struct key *signing; /* as journal_writer_create(); may be NULL */
 	struct id128 signer;
+	uint64_t snapshot_after; /* engine/journal/table.h */
+	bool passive;		 /* writes no snapshots */
 };
 
 struct directory_store;
 
-MUST_USE enum err directory_store_create(const struct directory_store_options *options,
-					 struct directory_store **out);
-void directory_store_destroy(struct directory_store **store);
+MUST_USE enum err directory_store_create(const struct directory_store_options *options, struct directory_store **out);
+WAITS void directory_store_destroy(struct directory_store **store);
 /* Merges what the journal holds beyond what was read before. *complete as journal_read(). */
 WAITS MUST_USE enum err directory_store_refresh(struct directory_store *store, bool *complete);
 /* Appends to the journal, durable when it returns ERR_OK, and merges. */

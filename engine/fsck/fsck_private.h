@@ -5,9 +5,9 @@
  *   volumes.c    pass 0
  *   columns.c    pass 1, column files; which files make a set
  *   segments.c   pass 1, journal segments; writing forward
+ *   table_records.c  of what segments hold: accounts and the set directory
  *   sets.c       pass 2
  *   rebuild.c    a sealed set's columns computed from each other
- *   compose.c    the bytes of sealed files
  *   tables.c     pass 3
  *   replicas.c   pass 4
  *   reach.c      pass 5
@@ -195,6 +195,13 @@ void fsck_note_piece(struct fsck *fsck, const struct record *record);
 /* segments.c: the union's and a volume's stream; made when there is none. NULL: no memory. */
 struct stream *fsck_stream(struct map *streams, struct id128 id, struct ledger *ledger);
 void fsck_streams_finish(struct map *streams);
+
+/* ---- table_records.c ---- */
+
+/* Whether the stream is a table whose records the passes look at. */
+bool fsck_is_table(struct id128 stream);
+/* ERR_CORRUPT, ERR_NEWER: a record of the set directory that cannot be read. */
+MUST_USE enum err fsck_note_table(struct fsck *fsck, struct id128 stream, struct bytes record);
 
 /* ---- rebuild.c ---- */
 

@@ -19,6 +19,7 @@
 #include "engine/io.h"
 #include "engine/journal/entry.h"
 #include "engine/journal/manifest.h"
+#include "engine/journal/table_page.h"
 
 #define SEGMENT_NAME_SIZE 64u
 
@@ -110,46 +111,11 @@ static bool is_known(struct fsck *fsck, const struct record *record)
 	return incarnation != NULL && stream_entry(incarnation, record->number) != NULL;
 }
 
-/* The address, for people; whether its signature holds is not asked here. */
-static enum err note_account(struct fsck *fsck, struct bytes record)
+/* A record of a table, within the journal's record. */
+static enum err note_in_table(struct segment_scan *scan, const struct record *record,
+			      struct bytes content)
 {
-	struct cursor cursor = cursor_make(record);
-	struct id128 stream;
-	struct bytes address;
-	char *text;
-
-	cursor_take(&cursor, 2);
-	if (cursor_u8(&cursor) != 1 /* birth */)
-		return ERR_OK;
-	cursor_take(&cursor, 61);
-	stream = cursor_id(&cursor);
-	cursor_take(&cursor, 64);
-	address = cursor_take(&cursor, cursor_u16(&cursor));
-	if (cursor.err != ERR_OK || map_get(&fsck->addresses, &stream) != NULL)
-		return ERR_OK;
-	text = memory_allocate(address.size + 1);
-	if (text == NULL)
-		return ERR_NOMEM;
-	memcpy(text, address.data, address.size);
-	if (map_put(&fsck->addresses, &stream, text) != ERR_OK) {
-		memory_free(text);
-		return ERR_NOMEM;
-	}
-	return ERR_OK;
-}
-
-static enum err merge_directory(struct fsck *fsck, const struct directory_record *record)
-{
-	struct directory_record *present = fsck_directory_record(&fsck->directory, record->set);
-
-	return present != NULL ? directory_record_merge(present, record) : ERR_NOMEM;
-}
-
-static enum err note_directory(struct segment_scan *scan, const struct record *record,
-			       struct bytes payload)
-{
-	struct directory_record decoded = {0};
-	enum err err = directory_record_decode(payload, &decoded);
+	enum err err = fsck_note_table(scan->fsck, record->tag, content);
 
 	if (err == ERR_CORRUPT || err == ERR_NEWER) {
 		struct fsck_problem problem =
@@ -158,11 +124,8 @@ static enum err note_directory(struct segment_scan *scan, const struct record *r
 		fsck_problem_place(&problem, LOG_HEADER_SIZE + record->offset,
 				   record_size(record->payload_size));
 		(void)fsck_report(scan->fsck, &problem, NULL);
-		return ERR_OK;
+		err = ERR_OK;
 	}
-	if (err == ERR_OK)
-		err = merge_directory(scan->fsck, &decoded);
-	directory_record_finish(&decoded);
 	return err;
 }
 
@@ -183,11 +146,21 @@ static enum err take_entry(struct segment_scan *scan, const struct record *recor
 		err = ERR_CORRUPT;
 	if (err != ERR_OK || is_known(fsck, record))
 		return err;
-	if (id128_equal(entry.stream, table_stream(TABLE_ACCOUNTS)))
-		err = note_account(fsck, entry.payload);
-	else if (id128_equal(entry.stream, table_stream(TABLE_DIRECTORY)))
-		err = note_directory(scan, record, entry.payload);
+	if (fsck_is_table(entry.stream))
+		err = note_in_table(scan, record, entry.payload);
 	return err == ERR_OK ? add_uses(fsck, &use, entry.blobs, entry.blob_count) : err;
+}
+
+struct table_noting {
+	struct segment_scan *scan;
+	const struct record *record;
+};
+
+static enum err note_from_page(void *context, struct bytes content)
+{
+	const struct table_noting *noting = context;
+
+	return note_in_table(noting->scan, noting->record, content);
 }
 
 static enum err take_page(struct segment_scan *scan, const struct record *record,
@@ -204,6 +177,9 @@ static enum err take_page(struct segment_scan *scan, const struct record *record
 		err = ERR_CORRUPT;
 	if (err != ERR_OK || is_known(scan->fsck, record))
 		return err;
+	if (fsck_is_table(record->tag))
+		return table_page_decode(sealed, note_from_page,
+					 &(struct table_noting){scan, record});
 	cursor_take(&cursor, 24);
 	count = cursor_varint(&cursor);
 	while (err == ERR_OK && count-- > 0) {

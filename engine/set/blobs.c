@@ -192,7 +192,9 @@ enum err blobs_open(const struct blobs_options *options, struct blobs **out)
 	struct directory_store_options directory = {.sched = options->sched,
 						    .journal = options->journal,
 						    .signing = options->signing,
-						    .signer = options->node};
+						    .signer = options->node,
+						    .snapshot_after = options->table_snapshot_after,
+						    .passive = options->passive};
 	enum err err;
 
 	if (blobs == NULL)

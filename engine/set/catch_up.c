@@ -51,10 +51,14 @@ static void drop_list(struct wire_call *call)
 
 static enum err decode_list(const struct set_list_call *call, struct column_entry **out)
 {
-	struct column_entry *entries = memory_array(call->count, sizeof(*entries));
 	struct cursor cursor = cursor_make(shared_bytes(call->entries));
+	struct column_entry *entries;
 	enum err err;
 
+	/* What a member says of its list bounds the memory only when the list is there. */
+	if (cursor_left(&cursor) != call->count * (uint64_t)COLUMN_INDEX_ENTRY)
+		return ERR_CORRUPT;
+	entries = memory_array(call->count, sizeof(*entries));
 	if (entries == NULL)
 		return ERR_NOMEM;
 	for (uint32_t i = 0; i < call->count; i++)

@@ -442,13 +442,53 @@ class Stream:
             self.pages[page] = cursor.block()
             cursor.end()
 
-    def snapshot(self):
-        """The manifest to start from; None when there is none."""
+    def heads(self):
         complete = [manifest for manifest in self.manifests.values()
                     if all(page in self.pages for page in manifest.pages)]
-        heads = [a for a in complete if not any(b.dominates(a) for b in complete if b is not a)]
+        return [a for a in complete if not any(b.dominates(a) for b in complete if b is not a)]
+
+    def snapshot(self):
+        """The manifest to start from; None when there is none."""
+        heads = self.heads()
         check(len(heads) <= 1, "sibling manifests")
         return heads[0] if heads else None
+
+    def table_records(self):
+        """Those of snapshots, then those of entries that these do not cover."""
+        covered = {}
+        for head in self.heads():
+            check_table_root(head, [self.pages[page] for page in head.pages])
+            for page in head.pages:
+                yield from table_page(self.pages[page])
+            for incarnation, seq in head.vector.items():
+                covered[incarnation] = max(seq, covered.get(incarnation, 0))
+        for entry in self.entries.values():
+            if entry.seq > covered.get(entry.incarnation, 0):
+                yield entry.payload
+
+
+def check_table_root(manifest, pages):
+    """Everything but the signature: the node's public key is not on the volumes."""
+    cursor = Cursor(manifest.payload)
+    cursor.version()
+    cursor.zeros(7)
+    vouched = cursor.id() != ZERO
+    for page in pages:
+        check(cursor.take(32) == blake2b(page), "digest of a table's page")
+    if vouched:
+        cursor.take(64)
+    cursor.end()
+
+
+def table_page(payload):
+    cursor = Cursor(payload)
+    cursor.version()
+    cursor.zeros(7)
+    records = []
+    while cursor.left():
+        records.append(cursor.block())
+        check(records[-1], "empty record")
+    return records
 
 
 def read_journal(volumes):
@@ -647,9 +687,9 @@ class Account:
 
 def find_account(stream, cluster, admin, address):
     accounts = {}
-    for entry in stream.entries.values():
+    for record in stream.table_records():
         try:
-            statement = Statement(entry.payload, cluster, admin)
+            statement = Statement(record, cluster, admin)
         except Damaged:
             continue
         accounts.setdefault(statement.account, Account()).take(statement)

@@ -10,6 +10,7 @@
 #include "engine/format/superblock.h"
 #include "engine/journal/entry.h"
 #include "engine/journal/manifest.h"
+#include "engine/journal/table_page.h"
 #include "engine/journal/protocol.h"
 #include "engine/format/record.h"
 #include "tests/support/format_example.h"
@@ -246,6 +247,32 @@ static void make_entry(struct buf *out)
 	key_release(&signing);
 }
 
+static void make_table_page(struct buf *out)
+{
+	table_page_begin(out);
+	table_page_add(out, bytes_string("(a record)"));
+	table_page_add(out, bytes_string("(other)"));
+}
+
+static void make_table_root(struct buf *out)
+{
+	const struct table_root_place place = {bytes_string("(the authority)"),
+					       table_stream(TABLE_ACCOUNTS),
+					       format_example_id(0x80)};
+	struct buf payload = {0};
+	struct manifest_page page = {.id = format_example_id(0x90)};
+	uint8_t seed[KEY_SIZE];
+	struct key *signing;
+
+	make_table_page(&payload);
+	page.payload = bytes_of_buf(&payload);
+	format_example_octets(0x10, seed, sizeof(seed));
+	ASSERT(key_import(seed, &signing) == ERR_OK);
+	ASSERT(table_root_encode(&place, &page, 1, signing, NODE, out) == ERR_OK);
+	key_release(&signing);
+	buf_finish(&payload);
+}
+
 static void make_manifest(struct buf *out)
 {
 	struct vector_item items[] = {{format_example_id(0x20), 7}, {format_example_id(0x40), 300}};
@@ -323,6 +350,8 @@ static const struct format_example examples[] = {
 	{"journal/entry", make_entry},
 	{"journal/manifest", make_manifest},
 	{"journal/page", make_page},
+	{"journal/table-page", make_table_page},
+	{"journal/table-root", make_table_root},
 	{"journal/promise", make_promise},
 	{"journal/mark", make_mark},
 	{"journal/directory", make_directory},
