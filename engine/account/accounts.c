@@ -206,8 +206,9 @@ enum err accounts_verify(struct accounts *accounts, struct id128 *silent)
 		return ERR_STALE;
 	err = journal_agree(accounts->journal, table_stream(TABLE_ACCOUNTS), &agreement);
 	*silent = agreement.silent;
-	if (err == ERR_OK && (accounts->stale || accounts->unpublished ||
-			      !vector_covers(journal_table_seen(accounts->stream), &agreement.vector)))
+	if (err == ERR_OK &&
+	    (accounts->stale || accounts->unpublished ||
+	     !vector_covers(journal_table_seen(accounts->stream), &agreement.vector)))
 		err = ERR_STALE;
 	journal_agreement_finish(&agreement);
 	return err;

@@ -18,6 +18,11 @@
 /* What counts is counted again when so much of it has come as entries since. */
 #define COUNT_AGAIN 8u
 
+struct refused {
+	struct buf record;
+	enum err why;
+};
+
 struct journal_table {
 	struct journal_table_options options;
 	struct journal_writer *writer;
@@ -29,7 +34,7 @@ struct journal_table {
 	bool damaged;	     /* something was not read that a snapshot would do away with */
 	bool busy;	     /* one reads at a time */
 	struct cond idle;
-	struct map refused; /* digest to struct buf */
+	struct map refused; /* digest to struct refused */
 	size_t refused_size;
 	uint64_t since, due; /* entries beyond the snapshot; when to count what is live */
 	struct group tasks;
@@ -50,10 +55,16 @@ static void log_event(const struct journal_table *table, const char *event, enum
 
 /* ---- records ---- */
 
+static void refused_destroy(struct refused *refused)
+{
+	buf_finish(&refused->record);
+	memory_free(refused);
+}
+
 static enum err refuse(struct journal_table *table, struct bytes record, enum err why)
 {
 	uint8_t digest[DIGEST_SIZE];
-	struct buf *kept;
+	struct refused *kept;
 	enum err err;
 
 	digest_256(record, digest);
@@ -67,16 +78,48 @@ static enum err refuse(struct journal_table *table, struct bytes record, enum er
 	kept = memory_allocate(sizeof(*kept));
 	if (kept == NULL)
 		return ERR_NOMEM;
-	buf_put_bytes(kept, record);
-	err = kept->err != ERR_OK ? kept->err : map_put(&table->refused, digest, kept);
+	kept->why = why;
+	buf_put_bytes(&kept->record, record);
+	err = kept->record.err != ERR_OK ? kept->record.err
+					 : map_put(&table->refused, digest, kept);
 	if (err != ERR_OK) {
-		buf_finish(kept);
-		memory_free(kept);
+		refused_destroy(kept);
 		return err;
 	}
 	table->refused_size += record.size;
-	table->status.refused++;
+	table->status.refused = table->refused.count;
 	return ERR_OK;
+}
+
+static void forget_refused(struct journal_table *table, struct refused *refused)
+{
+	uint8_t digest[DIGEST_SIZE];
+
+	digest_256(bytes_of_buf(&refused->record), digest);
+	(void)map_remove(&table->refused, digest);
+	table->refused_size -= refused->record.size;
+	table->status.refused = table->refused.count;
+	refused_destroy(refused);
+}
+
+/* Too much at once may be right when something else has come: as long as that helps. */
+static enum err retry_refused(struct journal_table *table)
+{
+	struct refused *refused;
+	size_t position = 0;
+	enum err err = ERR_OK;
+
+	while (err != ERR_NOMEM && (refused = map_next(&table->refused, &position, NULL)) != NULL) {
+		if (refused->why != ERR_LIMIT)
+			continue;
+		err = table->options.apply(table->options.context, bytes_of_buf(&refused->record),
+					   false);
+		if (err != ERR_OK)
+			continue;
+		forget_refused(table, refused);
+		position = 0;
+	}
+	return err == ERR_NOMEM ? err : ERR_OK;
 }
 
 static enum err apply(struct journal_table *table, struct bytes record, bool vouched)
@@ -278,6 +321,8 @@ static WAITS enum err read_all(struct journal_table *table, bool *complete)
 		if (err == ERR_OK)
 			err = read_entries(table, complete);
 	}
+	if (err == ERR_OK)
+		err = retry_refused(table);
 	return err == ERR_STALE || err == ERR_NOTFOUND ? ERR_UNAVAILABLE : err;
 }
 
@@ -352,12 +397,12 @@ static enum err add_record(void *context, struct bytes record)
 static enum err collect(struct snapshot *snapshot)
 {
 	struct journal_table *table = snapshot->table;
-	const struct buf *refused;
+	const struct refused *refused;
 	size_t position = 0;
 	enum err err = table->options.each(table->options.context, add_record, snapshot);
 
 	while (err == ERR_OK && (refused = map_next(&table->refused, &position, NULL)) != NULL)
-		err = add_record(snapshot, bytes_of_buf(refused));
+		err = add_record(snapshot, bytes_of_buf(&refused->record));
 	return err;
 }
 
@@ -382,7 +427,9 @@ static WAITS enum err put_snapshot(struct journal_table *table, struct snapshot 
 				   struct manifest *manifest)
 {
 	const struct table_root_place place = place_of(table, manifest->id);
-	const struct key *signing = table->options.vouches ? table->options.signing : NULL;
+	/* Nobody vouches for what was refused. */
+	const struct key *signing =
+		table->options.vouches && table->refused.count == 0 ? table->options.signing : NULL;
 	struct buf root = {0};
 	enum err err = name_pages(snapshot);
 
@@ -560,7 +607,7 @@ enum err journal_table_create(const struct journal_table_options *options,
 void journal_table_destroy(struct journal_table **table)
 {
 	struct journal_table *gone = *table;
-	struct buf *refused;
+	struct refused *refused;
 	size_t position = 0;
 
 	if (gone == NULL)
@@ -569,10 +616,8 @@ void journal_table_destroy(struct journal_table **table)
 	gone->closing = true;
 	group_wait(&gone->tasks);
 	journal_writer_destroy(&gone->writer);
-	while ((refused = map_next(&gone->refused, &position, NULL)) != NULL) {
-		buf_finish(refused);
-		memory_free(refused);
-	}
+	while ((refused = map_next(&gone->refused, &position, NULL)) != NULL)
+		refused_destroy(refused);
 	map_finish(&gone->refused);
 	vector_finish(&gone->seen);
 	memory_free(gone);

@@ -15,7 +15,8 @@
  * Signatures: records that carry their own are verified by the owner in apply().
  * A snapshot that this very node wrote says so by its signature, and apply() is
  * told (`vouched`): the records in it were verified once already, by this node,
- * against the same authority. What another node wrote is verified record by record.
+ * against the same authority. What another node wrote is verified record by record,
+ * and so is a snapshot that carries refused records along (INV 2).
  *
  * INV 1  The table is a join: what the owner holds after reading does not depend
  *        on which snapshots there were.

@@ -349,6 +349,7 @@ static int setup(void **state)
 
 	(void)state;
 	post_init(&world);
+	world.table_snapshot_after = 2;
 	post_run(&world, make);
 	run_fsck(&run);
 	assert_ok(run.err);

@@ -133,6 +133,7 @@ enum err post_try_open(struct post *post, const char **why)
 		.column_size = post->column_size != 0 ? post->column_size : COLUMN_SIZE,
 		.segment_size = post->segment_size != 0 ? post->segment_size : SEGMENT_SIZE,
 		.snapshot_entries = post->snapshot_entries,
+		.table_snapshot_after = post->table_snapshot_after,
 		.quarantine_ms = post->quarantine_ms,
 		.unknown_user = cheap,
 		.unlocked_cache_ms = post->cache_ms,

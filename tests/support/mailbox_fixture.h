@@ -22,7 +22,7 @@ struct post {
 	struct key *admin, *node;
 	uint64_t cache_ms;
 	/* Zero: 4 MiB, 4 MiB, the engine's. */
-	uint64_t column_size, segment_size, snapshot_entries;
+	uint64_t column_size, segment_size, snapshot_entries, table_snapshot_after;
 	const char *root; /* put before every path; NULL: nothing */
 	uint64_t quarantine_ms;
 	void *context; /* the test's */

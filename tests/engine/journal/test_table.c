@@ -222,8 +222,7 @@ static WAITS void one_step(struct world *world)
 		break;
 	case 1:
 		refresh(process);
-		world->lost +=
-			memcmp(process->numbers, world->model, sizeof(world->model)) != 0;
+		world->lost += memcmp(process->numbers, world->model, sizeof(world->model)) != 0;
 		break;
 	case 2:
 		stop(process);
@@ -502,8 +501,8 @@ static WAITS void put_snapshot(struct world *world, uint8_t number, struct id128
 			       uint64_t seq, uint32_t place, uint32_t value,
 			       const struct key *signing, struct id128 voucher, bool right_digest)
 {
-	const struct table_root_place where = {bytes_string(authority),
-					       table_stream(TABLE_ACCOUNTS), {{9, number}}};
+	const struct table_root_place where = {
+		bytes_string(authority), table_stream(TABLE_ACCOUNTS), {{9, number}}};
 	struct buf body = {0}, root = {0}, other = {0};
 	struct vector_item item = {incarnation, seq};
 	struct id128 id = {{8, number}};
@@ -740,7 +739,8 @@ static void run_out(void *argument)
 	refresh(process);
 	for (uint32_t i = 1; i <= 5; i++)
 		assert_ok(publish(world, process, i, i));
-	FOR_EACH_ALLOCATION(failed) {
+	FOR_EACH_ALLOCATION(failed)
+	{
 		enum err err = journal_table_snapshot(process->table);
 
 		failed = err != ERR_OK;

@@ -86,6 +86,7 @@ static WAITS enum err open_engine(struct system *system)
 					 .column_size = system->column_size,
 					 .segment_size = system->segment_size,
 					 .snapshot_entries = system->snapshot_entries,
+					 .table_snapshot_after = system->snapshot_entries / 4,
 					 /* As often as it may, and without mercy. */
 					 .reclaim_interval_ms = system->quiet ? 0 : 700,
 					 .compact_below = 95,
