@@ -259,8 +259,8 @@ static enum err open_mail(struct engine *engine, const struct engine_options *op
 	enum err err;
 
 	if (home_options.unknown_user.operations == 0)
-		home_options.unknown_user = (struct slot_parameters){
-			ARGON2_OPERATIONS_DEFAULT, ARGON2_MEMORY_DEFAULT / 1024};
+		home_options.unknown_user = (struct slot_parameters){ARGON2_OPERATIONS_DEFAULT,
+								     ARGON2_MEMORY_DEFAULT / 1024};
 	err = accounts_open(&accounts, &engine->accounts);
 	if (err != ERR_OK) {
 		*why = "the account table cannot be read";

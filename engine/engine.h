@@ -36,15 +36,15 @@ struct engine_options {
 	/* As in engine/set/blobs.h. */
 	uint64_t repair_after_ms, repair_rate, scrub_days, scrub_rate;
 	struct slot_parameters unknown_user; /* zero: the defaults */
-	uint64_t unlocked_cache_ms;    /* 0: 30 minutes */
-	uint64_t snapshot_entries;     /* 0: 1000; small in tests */
-	uint64_t table_snapshot_after; /* engine/journal/table.h; small in tests */
-	size_t argon2_parallel;        /* 0: 2 */
-	bool passive;                  /* sets are left as they are: for who only reads */
-	unsigned compact_below;        /* per cent; 0: 70 */
-	uint64_t quarantine_ms;        /* 0: none */
-	uint64_t reclaim_interval_ms;  /* 0: only by reclaim_run() */
-	uint64_t reclaim_rate;         /* bytes a second; 0: no limit */
+	uint64_t unlocked_cache_ms;	     /* 0: 30 minutes */
+	uint64_t snapshot_entries;	     /* 0: 1000; small in tests */
+	uint64_t table_snapshot_after;	     /* engine/journal/table.h; small in tests */
+	size_t argon2_parallel;		     /* 0: 2 */
+	bool passive;			     /* sets are left as they are: for who only reads */
+	unsigned compact_below;		     /* per cent; 0: 70 */
+	uint64_t quarantine_ms;		     /* 0: none */
+	uint64_t reclaim_interval_ms;	     /* 0: only by reclaim_run() */
+	uint64_t reclaim_rate;		     /* bytes a second; 0: no limit */
 };
 
 /*

@@ -80,7 +80,8 @@ static enum err each_record(void *context,
 	return err;
 }
 
-enum err directory_store_create(const struct directory_store_options *options, struct directory_store **out)
+enum err directory_store_create(const struct directory_store_options *options,
+				struct directory_store **out)
 {
 	struct directory_store *store = memory_allocate(sizeof(*store));
 	const struct journal_table_options stream = {.sched = options->sched,

@@ -25,7 +25,8 @@ struct directory_store_options {
 
 struct directory_store;
 
-MUST_USE enum err directory_store_create(const struct directory_store_options *options, struct directory_store **out);
+MUST_USE enum err directory_store_create(const struct directory_store_options *options,
+					 struct directory_store **out);
 WAITS void directory_store_destroy(struct directory_store **store);
 /* Merges what the journal holds beyond what was read before. *complete as journal_read(). */
 WAITS MUST_USE enum err directory_store_refresh(struct directory_store *store, bool *complete);

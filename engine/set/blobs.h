@@ -32,11 +32,11 @@ struct blobs_options {
 	 * least the floor (default 50 ms), at the most so long (default 2 s; for reads 500 ms).
 	 */
 	uint64_t hedge_floor_ms, hedge_ms, read_hedge_ms;
-	uint64_t repair_after_ms;    /* until a volume that is not there is given up; default 10 min */
-	uint64_t repair_rate;        /* bytes a second; default: as fast as the foreground lets it */
-	uint64_t scrub_days;         /* a round over every byte; default 14 */
-	uint64_t scrub_rate;         /* bytes a second at most; default 32 MiB */
-	const char *scrub_state;     /* a file that keeps how far it is; NULL: begins at each start */
+	uint64_t repair_after_ms; /* until a volume that is not there is given up; default 10 min */
+	uint64_t repair_rate;	  /* bytes a second; default: as fast as the foreground lets it */
+	uint64_t scrub_days;	  /* a round over every byte; default 14 */
+	uint64_t scrub_rate;	  /* bytes a second at most; default 32 MiB */
+	const char *scrub_state;  /* a file that keeps how far it is; NULL: begins at each start */
 	uint64_t table_snapshot_after; /* of the set directory: engine/journal/table.h */
 	/* No background work but what blobs_settle() does: for tools and tests. */
 	bool passive;
