@@ -93,7 +93,7 @@ static void forget_reservations(struct mailbox *mailbox)
 	size_t position = 0;
 
 	while ((folder = map_next(&mailbox->folder_homes, &position, NULL)))
-		folder->own = (struct uid_range){1, 0};
+		uid_stock_finish(&folder->own);
 }
 
 static void end_term(struct mailbox *mailbox)
@@ -110,8 +110,8 @@ static WAITS enum err promise(struct mailbox *mailbox)
 
 	for (unsigned i = 0; i < PROMISE_ATTEMPTS && !err; i++) {
 		mailbox->epoch = (seen > mailbox->epoch ? seen : mailbox->epoch) + 1;
-		err = journal_promise(journal, mailbox->stream, mailbox->epoch,
-				      mailbox->home->options.node, &mailbox->promise);
+		err = journal_promise(journal, mailbox->stream, mailbox->epoch, mailbox->id,
+				      &mailbox->promise);
 		if (err != ERR_FENCED)
 			return err;
 		seen = mailbox->promise.promised;
@@ -513,11 +513,6 @@ enum err mailbox_append_keyring(struct mailbox *mailbox, const struct key *key, 
 
 /* ---- UIDs ---- */
 
-static uint32_t left(const struct uid_range *range)
-{
-	return range->first > range->last ? 0 : range->last - range->first + 1;
-}
-
 /* Above this nothing was ever given out, or set aside, that the state knows of (R1). */
 static uint32_t highest_known(const struct collection *messages)
 {
@@ -556,7 +551,7 @@ static WAITS enum err reserve_more(struct mailbox *mailbox, struct id128 id, uin
 	if (!err)
 		err = mailbox_folder_home(mailbox, id, &folder_home);
 	if (!err)
-		folder_home->own = range;
+		err = uid_stock_add(&folder_home->own, range);
 	return err;
 }
 
@@ -574,7 +569,9 @@ uint32_t mailbox_reserved(const struct mailbox *mailbox, struct id128 folder)
 {
 	const struct folder_home *folder_home = map_get(&mailbox->folder_homes, &folder);
 
-	return folder_home && mailbox->promised ? left(&folder_home->own) : 0;
+	uint64_t left = folder_home && mailbox->promised ? uid_stock_left(&folder_home->own) : 0;
+
+	return left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
 }
 
 enum err mailbox_reserve(struct mailbox *mailbox, struct id128 folder, uint32_t count)
@@ -582,7 +579,7 @@ enum err mailbox_reserve(struct mailbox *mailbox, struct id128 folder, uint32_t 
 	enum err err = mailbox_begin_term(mailbox);
 
 	while (!err && mailbox_reserved(mailbox, folder) < count)
-		err = reserve_more(mailbox, folder, count);
+		err = reserve_more(mailbox, folder, count - mailbox_reserved(mailbox, folder));
 	return err;
 }
 
@@ -590,7 +587,7 @@ uint32_t mailbox_take_uid(struct mailbox *mailbox, struct id128 folder, struct c
 {
 	struct folder_home *folder_home = map_get(&mailbox->folder_homes, &folder);
 
-	ASSERT(folder_home && left(&folder_home->own));
+	ASSERT(folder_home);
 	change->term = mailbox->term;
-	return folder_home->own.first++;
+	return uid_stock_take(&folder_home->own);
 }

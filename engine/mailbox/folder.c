@@ -27,7 +27,6 @@ enum err mailbox_folder_home(struct mailbox *mailbox, struct id128 id, struct fo
 		if (!home)
 			return ERR_NOMEM;
 		home->id = id;
-		home->own = (struct uid_range){1, 0};
 		err = map_put(&mailbox->folder_homes, &id, home);
 		if (err) {
 			memory_free(home);

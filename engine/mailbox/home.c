@@ -72,6 +72,7 @@ static void free_folder_homes(struct mailbox *mailbox)
 
 	while ((folder = map_next(&mailbox->folder_homes, &position, NULL))) {
 		key_release(&folder->key);
+		uid_stock_finish(&folder->own);
 		memory_free(folder);
 	}
 	map_finish(&mailbox->folder_homes);
@@ -312,6 +313,7 @@ static enum err make_mailbox(struct home *home, const struct account_record *rec
 	if (!mailbox)
 		return ERR_NOMEM;
 	mailbox->home = home;
+	mailbox->id = env_random_id(home->env);
 	mailbox->account = record->id;
 	mailbox->tag = record->tag;
 	mailbox->stream = record->stream;

@@ -53,7 +53,7 @@ struct folder_home {
 	struct id128 id;
 	struct key *key; /* of `epoch`: what new messages are wrapped under */
 	uint32_t epoch;
-	struct uid_range own;	/* reserved in this term, not yet stamped */
+	struct uid_stock own;	/* reserved in this term, not yet stamped */
 	uint32_t recent_wanted; /* floor that goes out with the next entry; 0: none */
 };
 
@@ -99,7 +99,11 @@ struct mailbox {
 	struct map folder_homes; /* folder id -> struct folder_home */
 	struct vector skip;	 /* delivery writers' incarnations, at UINT64_MAX */
 
-	/* The term: since the last promise. */
+	/*
+	 * The term: since the last promise, which is in the name of this object: two of one account
+	 * (one retired, and still writing) are two homes, and must not share an epoch.
+	 */
+	struct id128 id;
 	uint64_t epoch, term;
 	bool promised;
 	struct promise_result promise;

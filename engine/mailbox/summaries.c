@@ -246,13 +246,14 @@ enum err summaries_write_block(struct summaries *summaries, const struct key *di
 	err = plain.err;
 	if (!err)
 		err = blob_sealer_create(summaries->env, &name, &sealer);
+	/* Before anything waits: `directory` may go when the account's keys change. */
+	if (!err)
+		key_wrap(directory, LABEL_CACHE_KEY, bytes_make(id.octets, sizeof(id.octets)),
+			 blob_sealer_key(sealer), out->wrapped_key);
 	if (!err)
 		err = blob_upload_open(summaries->blobs, id, summaries->tag, &upload);
 	if (!err)
 		err = seal_and_upload(sealer, upload, bytes_of_buf(&plain), &out->blob);
-	if (!err)
-		key_wrap(directory, LABEL_CACHE_KEY, bytes_make(id.octets, sizeof(id.octets)),
-			 blob_sealer_key(sealer), out->wrapped_key);
 	out->live = 0;
 	buf_finish(&plain);
 	blob_sealer_destroy(&sealer);

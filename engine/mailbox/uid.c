@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "engine/mailbox/uid.h"
 
+#include <string.h>
+
 #include "engine/base/assert.h"
+#include "engine/base/memory.h"
+#include "engine/mailbox/array.h"
 
 static uint32_t lane_start(unsigned lane)
 {
@@ -41,4 +45,45 @@ bool uid_reserve(uint32_t above, unsigned lane, uint32_t count, struct uid_range
 		return false;
 	*out = (struct uid_range){(uint32_t)(first + 1), (uint32_t)end};
 	return true;
+}
+
+/* ---- the stock ---- */
+
+void uid_stock_finish(struct uid_stock *stock)
+{
+	memory_free(stock->ranges);
+	*stock = (struct uid_stock){0};
+}
+
+uint64_t uid_stock_left(const struct uid_stock *stock)
+{
+	uint64_t left = 0;
+
+	for (size_t i = 0; i < stock->count; i++)
+		left += (uint64_t)stock->ranges[i].last - stock->ranges[i].first + 1;
+	return left;
+}
+
+enum err uid_stock_add(struct uid_stock *stock, struct uid_range range)
+{
+	enum err err = ARRAY_GROW(stock->ranges, stock->capacity, stock->count);
+
+	ASSERT(range.first <= range.last);
+	ASSERT(stock->count == 0 || stock->ranges[stock->count - 1].last < range.first);
+	if (!err)
+		stock->ranges[stock->count++] = range;
+	return err;
+}
+
+uint32_t uid_stock_take(struct uid_stock *stock)
+{
+	uint32_t uid;
+
+	ASSERT(stock->count > 0);
+	uid = stock->ranges[0].first++;
+	if (uid == stock->ranges[0].last) {
+		stock->count--;
+		memmove(stock->ranges, stock->ranges + 1, stock->count * sizeof(*stock->ranges));
+	}
+	return uid;
 }

@@ -16,7 +16,10 @@
 #define AEROSTORE_ENGINE_MAILBOX_UID_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "engine/base/err.h"
 
 #define UID_LANES 8u
 #define UID_LANE_0_SIZE 65536u
@@ -27,10 +30,26 @@
 /* No UID is given out above it: clients use 32 bits, and 2^32 - 1 is "*" in some. */
 #define UID_MAX (UINT32_MAX - UID_SUPERBLOCK_SIZE)
 
-/* UIDs first .. last, to be given out in order; first > last: none left. */
+/* UIDs first .. last, to be given out in order. */
 struct uid_range {
 	uint32_t first, last;
 };
+
+/*
+ * What a home has reserved of a folder and not given out: ranges that ascend, because each is above
+ * all that was known. Several, because a reservation ends with its lane's block. {0} is empty.
+ */
+struct uid_stock {
+	struct uid_range *ranges;
+	size_t count, capacity;
+};
+
+void uid_stock_finish(struct uid_stock *stock);
+uint64_t uid_stock_left(const struct uid_stock *stock);
+/* The range is not empty, and above all that were added before. ERR_NOMEM. */
+MUST_USE enum err uid_stock_add(struct uid_stock *stock, struct uid_range range);
+/* The lowest; there is one. */
+uint32_t uid_stock_take(struct uid_stock *stock);
 
 unsigned uid_lane(uint32_t uid);
 /*

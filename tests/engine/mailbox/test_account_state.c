@@ -1054,39 +1054,6 @@ static void test_group_without_an_end(void **state)
 
 /* ---- lanes ---- */
 
-static void test_lanes(void **state)
-{
-	struct uid_range range;
-	uint32_t above = 0;
-
-	(void)state;
-	assert_int_equal(uid_lane(1), 0);
-	assert_int_equal(uid_lane(UID_LANE_0_SIZE), 0);
-	assert_int_equal(uid_lane(UID_LANE_0_SIZE + 1), 1);
-	assert_int_equal(uid_lane(UID_SUPERBLOCK_SIZE), UID_LANES - 1);
-	assert_int_equal(uid_lane(UID_SUPERBLOCK_SIZE + 1), 0);
-	assert_true(uid_reserve(0, 0, 1024, &range));
-	assert_int_equal(range.first, 1);
-	assert_int_equal(range.last, 1024);
-	/* Cut at the end of the block. */
-	assert_true(uid_reserve(UID_LANE_0_SIZE - 10, 0, 1024, &range));
-	assert_int_equal(range.first, UID_LANE_0_SIZE - 9);
-	assert_int_equal(range.last, UID_LANE_0_SIZE);
-	assert_true(uid_reserve(UID_LANE_0_SIZE, 0, 1024, &range));
-	assert_int_equal(range.first, UID_SUPERBLOCK_SIZE + 1);
-	for (unsigned i = 0; i < 20000; i++) {
-		unsigned lane = i % UID_LANES;
-
-		assert_true(uid_reserve(above, lane, 1 + i % 700, &range));
-		assert_true(range.first > above && range.first <= range.last);
-		assert_int_equal(uid_lane(range.first), lane);
-		assert_int_equal(uid_lane(range.last), lane);
-		above = i % 3 ? range.last : range.first;
-	}
-	assert_false(uid_reserve(UINT32_MAX - 1, 0, 1, &range));
-	assert_false(uid_reserve(UINT32_MAX - 1, 7, 1024, &range));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1096,7 +1063,6 @@ int main(void)
 		cmocka_unit_test(test_damaged_entries),
 		cmocka_unit_test(test_out_of_memory),
 		cmocka_unit_test(test_memory_of_messages),
-		cmocka_unit_test(test_lanes),
 		cmocka_unit_test(test_joins),
 		cmocka_unit_test(test_planted_tombstone_join),
 		cmocka_unit_test(test_join_out_of_memory),
