@@ -5,27 +5,27 @@
  *
  *   bench_growth DIR COUNT
  *
- * Delivers COUNT small messages to one account, which drains them as they come;
- * seals; stops and starts again; then delivers TAIL more, copies the volumes as a
- * power cut would leave them, and starts from the copy. Prints one JSON object:
- * bytes are those of occupied blocks, of all volumes together; the heap is what
- * the engine holds after a start and before anybody logs in.
+ * Delivers COUNT small messages, PER_ACCOUNT to each account, which drains them as
+ * they come; seals; stops and starts again; reads READS messages of the first
+ * account, then one of them over and over; then delivers TAIL more, copies the
+ * volumes as a power cut would leave them, and starts from the copy. Prints one
+ * JSON object: bytes are those of occupied blocks, of all volumes together; the
+ * heap is what the engine holds after a start and before anybody logs in. The
+ * first start, of an empty store, is subtracted from it.
  */
-#include <dirent.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "bench/load/folder.h"
 #include "bench/load/load.h"
 #include "bench/load/mail_store.h"
 #include "engine/set/blobs.h"
 
 /* Delivered between two drains: an account that is read. */
 #define STEP 5000u
+#define PER_ACCOUNT 10000u
 #define TAIL 500u
+#define READS 500u
 
 struct start {
 	uint64_t us, reads, bytes_read, syncs, heap;
@@ -37,30 +37,10 @@ struct job {
 	uint64_t count, deliver_us;
 	uint64_t journal_size, columns_size;
 	struct start empty, clean, crash;
+	double calls_each, calls_again; /* system calls a message that is read */
 };
 
 /* ---- sizes ---- */
-
-static uint64_t folder_size(const char *volume, const char *folder)
-{
-	char path[600];
-	struct dirent *entry;
-	struct stat stat_of;
-	uint64_t size = 0;
-	DIR *directory;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", volume, folder);
-	directory = opendir(path);
-	if (directory == NULL)
-		load_die("%s: cannot be listed", path);
-	while ((entry = readdir(directory)) != NULL) {
-		(void)snprintf(path, sizeof(path), "%s/%s/%s", volume, folder, entry->d_name);
-		if (stat(path, &stat_of) == 0 && S_ISREG(stat_of.st_mode))
-			size += (uint64_t)stat_of.st_blocks * 512;
-	}
-	closedir(directory);
-	return size;
-}
 
 static uint64_t all_volumes(const struct mail_store *store, const char *folder)
 {
@@ -73,27 +53,14 @@ static uint64_t all_volumes(const struct mail_store *store, const char *folder)
 
 /* ---- a power cut ---- */
 
-static void copy_tree(const char *from, const char *to)
-{
-	int status;
-	pid_t child = fork();
-
-	if (child == 0) {
-		execlp("cp", "cp", "-a", from, to, (char *)NULL);
-		_exit(127);
-	}
-	if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
-		load_die("%s: cannot be copied", from);
-}
-
 static void copy_store(struct job *job)
 {
 	mail_store_init(&job->copy, &job->stage, "copy");
 	job->copy.admin = job->store.admin;
 	job->copy.node = job->store.node;
 	for (size_t i = 0; i < MAIL_STORE_VOLUMES; i++)
-		copy_tree(job->store.paths[i], job->copy.paths[i]);
-	copy_tree(job->store.index, job->copy.index);
+		folder_copy(job->store.paths[i], job->copy.paths[i]);
+	folder_copy(job->store.index, job->copy.index);
 }
 
 /* ---- measuring ---- */
@@ -114,19 +81,63 @@ static WAITS struct start start_of(struct job *job, struct mail_store *store)
 	return start;
 }
 
+static WAITS void fill_account(struct job *job, uint64_t count)
+{
+	struct mail_store *store = &job->store;
+	const uint64_t first = store->sent;
+
+	mail_store_make_account(store);
+	while (store->sent < first + count) {
+		uint64_t left = first + count - store->sent;
+
+		mail_store_deliver(store, store->sent + (left < STEP ? left : STEP));
+		mail_store_open_inbox(store, store->sent - first);
+	}
+	home_flush_cache(engine_home(store->engine));
+}
+
 static WAITS void fill(struct job *job)
 {
 	struct mail_store *store = &job->store;
 	uint64_t start = load_now_us();
 
-	for (uint64_t sent = 0; sent < job->count; sent = store->sent) {
-		uint64_t left = job->count - sent;
+	for (; store->sent < job->count; store->account++) {
+		uint64_t left = job->count - store->sent;
 
-		mail_store_deliver(store, sent + (left < STEP ? left : STEP));
-		mail_store_open_inbox(store, store->sent);
+		fill_account(job, left < PER_ACCOUNT ? left : PER_ACCOUNT);
 	}
+	store->account = 0;
 	job->deliver_us = load_now_us() - start;
 	stage_check(blobs_settle(engine_blobs(store->engine)), "seal");
+}
+
+/* Of messages first, first + step and so on; calls to read, a message. */
+static WAITS double read_messages(struct job *job, struct view *view, uint32_t step)
+{
+	const uint64_t before = loop_counters(job->stage.loop).reads;
+	uint32_t count = view_count(view);
+
+	for (uint32_t i = 0; i < READS; i++) {
+		struct buf message = {0};
+
+		stage_check(view_read(view, i * step % count + 1, 0, UINT32_MAX, &message), "read");
+		buf_finish(&message);
+	}
+	return (double)(loop_counters(job->stage.loop).reads - before) / READS;
+}
+
+static WAITS void read_bodies(struct job *job)
+{
+	struct mailbox *mailbox = mail_store_login(&job->store);
+	struct folder_info info;
+	struct view *view;
+
+	stage_check(mailbox_folder(mailbox, bytes_string("INBOX"), &info), "folder");
+	stage_check(view_open(mailbox, info.id, true, &view), "view");
+	job->calls_each = read_messages(job, view, 7919);
+	job->calls_again = read_messages(job, view, 0);
+	view_close(&view);
+	mailbox_release(&mailbox);
 }
 
 static WAITS void measure(void *argument)
@@ -137,7 +148,6 @@ static WAITS void measure(void *argument)
 	mail_store_init(store, &job->stage, "store");
 	mail_store_format(store);
 	mail_store_open(store);
-	mail_store_make_account(store);
 	mail_store_close(store);
 	job->empty = start_of(job, store);
 	fill(job);
@@ -145,6 +155,7 @@ static WAITS void measure(void *argument)
 	job->clean = start_of(job, store);
 	job->journal_size = all_volumes(store, "journal");
 	job->columns_size = all_volumes(store, "columns");
+	read_bodies(job);
 	mail_store_deliver(store, store->sent + TAIL);
 	copy_store(job);
 	mail_store_close(store);
@@ -178,6 +189,8 @@ int main(int argc, char **argv)
 	       (double)job.columns_size / (double)job.count,
 	       (long long)(job.clean.heap - job.empty.heap),
 	       ((double)job.clean.heap - (double)job.empty.heap) / (double)job.count);
+	printf(", \"calls_each\": %.3f, \"calls_again\": %.3f", job.calls_each,
+	       job.calls_again);
 	print_start("clean", &job.clean);
 	print_start("crash", &job.crash);
 	printf("}\n");

@@ -9,7 +9,7 @@
 #include "engine/volume/volume.h"
 
 #define SENDERS 64u
-#define ADDRESS "bench@example.org"
+#define ADDRESS_SIZE 64u
 #define PASSWORD "password"
 
 static const struct id128 CLUSTER = {{0xbe}};
@@ -43,6 +43,19 @@ static enum err summary_finish(void *parser, struct bytes prefix, struct buf *ou
 static void summary_destroy(void *parser)
 {
 	(void)parser;
+}
+
+static struct bytes address_of(const struct mail_store *store, char out[ADDRESS_SIZE])
+{
+	(void)snprintf(out, ADDRESS_SIZE, "bench%u@example.org", store->account);
+	return bytes_string(out);
+}
+
+static const struct account_record *record_of(const struct mail_store *store)
+{
+	char address[ADDRESS_SIZE];
+
+	return accounts_find(engine_accounts(store->engine), address_of(store, address));
 }
 
 /* ---- the store ---- */
@@ -125,22 +138,19 @@ void mail_store_make_account(struct mail_store *store)
 	struct buf record = {0}, slot = {0};
 	struct bytes slots[1];
 	struct id128 id;
+	char address[ADDRESS_SIZE];
 
 	stage_check(key_random(env, &master), "key");
 	stage_check(account_keys_derive(master, &keys), "keys");
-	stage_check(account_make_birth(env, store->admin, CLUSTER, bytes_string(ADDRESS), &keys,
-				       &id, &record),
+	stage_check(account_make_birth(env, store->admin, CLUSTER, address_of(store, address),
+				       &keys, &id, &record),
 		    "birth");
 	publish(store, &record);
 	stage_check(slot_create(env, &info, CLUSTER, id, bytes_string(PASSWORD), master, &slot),
 		    "slot");
 	slots[0] = bytes_of_buf(&slot);
-	stage_check(account_make_slots(
-			    keys.identity, CLUSTER, id,
-			    accounts_find(engine_accounts(store->engine), bytes_string(ADDRESS))
-					    ->counter +
-				    1,
-			    true, slots, 1, &record),
+	stage_check(account_make_slots(keys.identity, CLUSTER, id, record_of(store)->counter + 1,
+				       true, slots, 1, &record),
 		    "slots");
 	publish(store, &record);
 	buf_finish(&record);
@@ -161,10 +171,8 @@ static void deliver_one(struct mail_store *store, uint64_t number)
 	stage_check(delivery_begin(engine_delivery_agent(store->engine), bytes_string("s@s.org"),
 				   &delivery),
 		    "delivery");
-	stage_check(delivery_recipient(
-			    delivery,
-			    accounts_find(engine_accounts(store->engine), bytes_string(ADDRESS)),
-			    bytes_string(""), bytes_string(""), &index),
+	stage_check(delivery_recipient(delivery, record_of(store), bytes_string(""),
+				       bytes_string(""), &index),
 		    "recipient");
 	stage_check(delivery_write(delivery, bytes_string(text)), "write");
 	delivery_finish(delivery);
@@ -191,15 +199,23 @@ void mail_store_deliver(struct mail_store *store, uint64_t wanted)
 	group_wait(&store->senders);
 }
 
-void mail_store_open_inbox(struct mail_store *store, uint64_t expected)
+struct mailbox *mail_store_login(struct mail_store *store)
 {
 	struct mailbox *mailbox;
+	char address[ADDRESS_SIZE];
+
+	stage_check(home_login(engine_home(store->engine), address_of(store, address),
+			       bytes_string(PASSWORD), "127.0.0.1", &mailbox),
+		    "login");
+	return mailbox;
+}
+
+void mail_store_open_inbox(struct mail_store *store, uint64_t expected)
+{
+	struct mailbox *mailbox = mail_store_login(store);
 	struct folder_info info;
 	struct folder_status status;
 
-	stage_check(home_login(engine_home(store->engine), bytes_string(ADDRESS),
-			       bytes_string(PASSWORD), "127.0.0.1", &mailbox),
-		    "login");
 	stage_check(mailbox_folder(mailbox, bytes_string("INBOX"), &info), "folder");
 	stage_check(mailbox_status(mailbox, info.id, &status), "status");
 	if (status.messages != expected)

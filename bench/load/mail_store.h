@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * mail_store - a store of three volumes with one account, below a stage's
+ * mail_store - a store of three volumes with accounts, below a stage's
  * directory, for benchmarks that deliver without a server. Any failure ends the
  * process (load.h).
  *
@@ -20,6 +20,7 @@ struct mail_store {
 	char paths[MAIL_STORE_VOLUMES][256], index[256];
 	struct key *admin, *node;
 	struct engine *engine;
+	unsigned account; /* the number of the one that the functions below are about */
 	uint64_t sent, wanted;
 	struct group senders;
 };
@@ -32,7 +33,8 @@ void mail_store_release_keys(struct mail_store *store);
 WAITS void mail_store_open(struct mail_store *store);
 WAITS void mail_store_close(struct mail_store *store);
 WAITS void mail_store_make_account(struct mail_store *store);
-/* Delivers until so many were delivered since the start, 64 at a time. */
+WAITS struct mailbox *mail_store_login(struct mail_store *store);
+/* Delivers until so many were delivered since the start, to whomever, 64 at a time. */
 WAITS void mail_store_deliver(struct mail_store *store, uint64_t wanted);
 /* Logs in and asks for INBOX's status, which drains it; it must have `expected` messages. */
 WAITS void mail_store_open_inbox(struct mail_store *store, uint64_t expected);
