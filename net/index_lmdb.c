@@ -80,25 +80,50 @@ static void file_close(struct env_index *index)
 	index->lmdb = NULL;
 }
 
-/* A file cut short would end in a SIGBUS at the first page that is not there. */
-static int check_length(MDB_env *lmdb)
+/* How long it is, and how long it must be for each page that its root counts. */
+static int get_length(MDB_env *lmdb, int *descriptor, uint64_t *is, uint64_t *must)
 {
 	MDB_envinfo info;
 	MDB_stat tree;
 	struct stat stat;
-	int descriptor, result;
+	int result;
 
-	result = mdb_env_get_fd(lmdb, &descriptor);
+	result = mdb_env_get_fd(lmdb, descriptor);
 	if (result == MDB_SUCCESS)
 		result = mdb_env_info(lmdb, &info);
 	if (result == MDB_SUCCESS)
 		result = mdb_env_stat(lmdb, &tree);
 	if (result != MDB_SUCCESS)
 		return result;
-	if (fstat(descriptor, &stat) != 0)
+	if (fstat(*descriptor, &stat) != 0)
 		return errno;
-	return (uint64_t)stat.st_size / tree.ms_psize > info.me_last_pgno ? MDB_SUCCESS
-									  : MDB_CORRUPTED;
+	*is = (uint64_t)stat.st_size;
+	*must = ((uint64_t)info.me_last_pgno + 1) * tree.ms_psize;
+	return MDB_SUCCESS;
+}
+
+/* A file cut short would end in a SIGBUS at the first page that is not there. */
+static int check_length(MDB_env *lmdb)
+{
+	uint64_t is, must;
+	int descriptor, result = get_length(lmdb, &descriptor, &is, &must);
+
+	return result == MDB_SUCCESS && is < must ? MDB_CORRUPTED : result;
+}
+
+/*
+ * Pages that a transaction took and gave back are counted and not written: at the end of the file
+ * they would make it look cut short.
+ */
+static int fill_length(MDB_env *lmdb)
+{
+	uint64_t is, must;
+	int descriptor, result = get_length(lmdb, &descriptor, &is, &must);
+
+	if (result != MDB_SUCCESS || is >= must)
+		return result;
+	return ftruncate(descriptor, (off_t)must) == 0 && fdatasync(descriptor) == 0 ? MDB_SUCCESS
+										     : errno;
 }
 
 /* One writer that is also the only reader needs none of LMDB's locks. */
@@ -261,7 +286,10 @@ static int flush(struct env_index *index)
 	buf_clear(&index->gathered);
 	index->gathered_count = 0;
 	/* The commit itself is done: only what comes after it fails. */
-	index->failed = from_lmdb(begin(index));
+	result = fill_length(index->lmdb);
+	if (result == MDB_SUCCESS)
+		result = begin(index);
+	index->failed = from_lmdb(result);
 	return MDB_SUCCESS;
 }
 
