@@ -20,11 +20,21 @@ import time
 import traceback
 
 from peers import Aerostore, Dovecot
+from progress import Progress
 from report import Report
 from sync import Sync
 
 ROUNDS = 3
 DELAYS_MS = (0.2, 2, 10)
+
+# Seconds of each section on two free cores, full and quick, in the order in which they run.
+PLAN = {"append": (40, 20), "seal": (40, 25), "space": (50, 15), "lmtp": (620, 150), "imap": (330, 60),
+        "pending": (260, 20), "idle": (60, 10), "sessions": (60, 40), "growth": (400, 60)}
+# By then a run has ended, whatever the machine; what does not fit is left out, and said.
+LIMIT_MINUTES = (40, 15)
+
+
+SERVED = ("lmtp", "imap", "pending", "idle", "sessions")
 
 
 class Bench:
@@ -40,15 +50,20 @@ class Bench:
         self.mailbox, self.pending, self.idle = (self.account_count + i for i in range(3))
         self.peers = []
         self.ours = None
+        self.own_sync = self.make_sync("own")
         self.sync_p50 = None
         self.load_before = os.getloadavg()
+        plan = {name: seconds[self.quick] for name, seconds in PLAN.items() if name in self.sections}
+        self.progress = Progress(plan, 60 * (options.minutes or LIMIT_MINUTES[self.quick]))
 
     # ---- running a generator ----
 
     def run(self, program, *arguments, environment=None):
         command = [f"{self.build}/bench/{program}", *map(str, arguments)]
+        self.progress.show(program + " " + " ".join(map(str, arguments[1:4])))
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              env={**os.environ, **(environment or {})}, check=False)
+                              env={**os.environ, **(environment or {})}, check=False,
+                              timeout=self.progress.left_s() + 60)
         if done.returncode != 0:
             raise RuntimeError(" ".join(command[:4]) + ": " + done.stderr.strip())
         return json.loads(done.stdout)
@@ -125,6 +140,20 @@ class Bench:
                             result["seal_syncs"], None, "syncs", "", "lower")
         self.own_sync.set_delay_ms(0)
 
+    def space(self):
+        directory = tempfile.mkdtemp(dir=self.work)
+        mib = 256 if self.quick else 1024
+        result = self.run("bench_space", directory, mib)
+        shutil.rmtree(directory)
+        self.report.details["space"] = result
+        section = f"4+2, {mib} MiB of the real mix"
+        self.report.add(section, "blocks on disk, sealed, a byte of ciphertext", result["disk_per_ciphertext"], None,
+                        "B", "", "lower", ("value", 1.53))
+        for key, peer in (("copy_mb_per_s", "a copy of as many bytes"),
+                          ("same_reads_mb_per_s", "the same, reading four columns for one")):
+            self.report.add(section, "a lost volume made anew", result["rebuild_mb_per_s"], result[key], "MB/s", peer,
+                            "higher")
+
     def growth(self):
         measures = (("journal_bytes_each", "journal and pages a message, 3 replicas", "B", ("value", 3 * 1536)),
                     ("columns_bytes_each", "columns a message of 120 octets, 2+1", "B", None),
@@ -132,16 +161,22 @@ class Bench:
                     ("clean_ms", "start after a clean stop", "ms", None),
                     ("clean_mb_read", "read by it", "MB", None),
                     ("crash_ms", "start after a crash, 500 messages unsealed", "ms", None),
-                    ("crash_mb_read", "read by it", "MB", None))
-        for count in (1000, 10000, 100000) if self.quick else (10000, 100000, 1000000):
+                    ("crash_mb_read", "read by it", "MB", None),
+                    ("calls_again", "system calls to read a message again", "", ("value", 1)),
+                    ("calls_each", "of one of 10 000, index pages included", "", None))
+        for count, planned_s in ((1000, 2), (10000, 6), (100000, 50)) if self.quick else \
+                ((10000, 6), (100000, 40), (1000000, 350)):
+            if not self.progress.fits(planned_s):
+                self.report.note(f"growth: {count} messages do not fit into the time, left out")
+                continue
             directory = tempfile.mkdtemp(dir=self.work)
             result = self.run("bench_growth", directory, count)
             shutil.rmtree(directory)
             self.report.details[f"growth {count}"] = result
             self.report.growth.append((count, {f"{what}, {unit}": result[key] for key, what, unit, _ in measures}))
-        # What is fixed, like the space of a segment, counts less the more there are.
-        for key, what, unit, target in measures:
-            self.report.add(f"growth, {count} messages", what, result[key], None, unit, "", "lower", target)
+            # What is fixed, like the space of a segment, counts less the more there are.
+            for key, what, unit, target in measures:
+                self.report.add(f"growth, {count} messages", what, result[key], None, unit, "", "lower", target)
 
     # ---- delivery ----
 
@@ -322,15 +357,11 @@ class Bench:
 
     # ---- all ----
 
+    def make_sync(self, name):
+        return Sync(self.build + "/bench/slow_sync.so", f"{self.work}/{name}.sync")
+
     def make_peers(self):
-        library = self.build + "/bench/slow_sync.so"
-
-        def sync(name):
-            return Sync(library, f"{self.work}/{name}.sync")
-
-        self.own_sync = sync("own")
-        if not {"lmtp", "pending", "imap", "idle", "sessions"} & set(self.sections):
-            return
+        sync = self.make_sync
         why = Aerostore.missing(self.build)
         if why is None:
             self.ours = Aerostore("aerostore", self.work + "/aerostore", sync("aerostore"), self.build)
@@ -352,19 +383,29 @@ class Bench:
             print(f"[{self.account_count + 3} accounts of {peer.name}: {time.monotonic() - begun:.0f} s]", flush=True)
 
     def run_all(self):
-        steps = {"append": self.append, "seal": self.seal, "growth": self.growth, "lmtp": self.lmtp, "imap": self.imap,
-                 "pending": self.pending_select, "idle": self.idle_latency, "sessions": self.sessions}
-        self.make_peers()
+        steps = {"append": self.append, "seal": self.seal, "space": self.space, "lmtp": self.lmtp,
+                 "imap": self.imap, "pending": self.pending_select, "idle": self.idle_latency,
+                 "sessions": self.sessions, "growth": self.growth}
+        print(f"at most {self.progress.limit_s / 60:.0f} minutes", flush=True)
         for name, step in steps.items():
             if name not in self.sections:
                 continue
+            # The growth decides for itself how far it goes.
+            if name != "growth" and not self.progress.fits(self.progress.plan[name]):
+                self.report.note(f"{name}: does not fit into the time, left out")
+                continue
+            self.progress.begin(name)
             begun = time.monotonic()
             try:
+                if name in SERVED and not self.peers:
+                    self.make_peers()
                 step()
             except Exception as error:  # the other sections still count
                 traceback.print_exc()
                 self.report.note(f"{name} was cut short: {error}")
+            self.progress.end()
             print(f"[{name}: {time.monotonic() - begun:.0f} s]", flush=True)
+        self.progress.finish()
 
     def finish(self):
         for peer in self.peers:
@@ -409,13 +450,13 @@ def memory_kib(peer):
 
 
 def main():
-    sections = ("append", "seal", "growth", "lmtp", "imap", "pending", "idle", "sessions")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", required=True, help="build/<variant>")
     parser.add_argument("--quick", action="store_true", help="smaller mailboxes, shorter runs")
     parser.add_argument("--directory", default="/var/tmp", help="stores are made below, on the disk to measure")
-    parser.add_argument("--sections", type=lambda text: text.split(","), default=sections,
-                        help="some of " + ",".join(sections))
+    parser.add_argument("--sections", type=lambda text: text.split(","), default=list(PLAN),
+                        help="some of " + ",".join(PLAN))
+    parser.add_argument("--minutes", type=float, help=f"default {LIMIT_MINUTES[0]}, quick {LIMIT_MINUTES[1]}")
     parser.add_argument("--keep", action="store_true", help="leave stores and logs behind")
     options = parser.parse_args()
     # Whoever ends this run ends its servers, too.

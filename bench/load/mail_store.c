@@ -8,7 +8,7 @@
 #include "bench/load/load.h"
 #include "engine/volume/volume.h"
 
-#define SENDERS 64u
+#define SENDERS 512u
 #define ADDRESS_SIZE 64u
 #define PASSWORD "password"
 

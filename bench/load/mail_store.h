@@ -34,7 +34,7 @@ WAITS void mail_store_open(struct mail_store *store);
 WAITS void mail_store_close(struct mail_store *store);
 WAITS void mail_store_make_account(struct mail_store *store);
 WAITS struct mailbox *mail_store_login(struct mail_store *store);
-/* Delivers until so many were delivered since the start, to whomever, 64 at a time. */
+/* Delivers until so many were delivered since the start, to whomever, 512 at a time. */
 WAITS void mail_store_deliver(struct mail_store *store, uint64_t wanted);
 /* Logs in and asks for INBOX's status, which drains it; it must have `expected` messages. */
 WAITS void mail_store_open_inbox(struct mail_store *store, uint64_t expected);

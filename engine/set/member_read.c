@@ -109,21 +109,48 @@ static const struct column_entry *find_in_page(const struct column_entry *entrie
 	return NULL;
 }
 
+/* Pages [low, high) may hold what is looked for; `page` is asked next. */
+struct page_search {
+	uint32_t low, high, page;
+	uint32_t step; /* from a page that was not the one; 0: the ends are near, halves */
+	int order;     /* of the last step */
+};
+
+/*
+ * `order` < 0: it lies before the page, > 0: behind it. The guess is off by little, so neighbours
+ * are tried first, then ever farther ones, and halves once it is known to lie between two.
+ */
+static void search_on(struct page_search *search, int order)
+{
+	uint32_t step = search->order == 0 || (search->order < 0) == (order < 0) ? search->step : 0;
+
+	if (order < 0)
+		search->high = search->page;
+	else
+		search->low = search->page + 1;
+	if (step == 0 || step > search->high - search->low)
+		search->page = search->low + (search->high - search->low) / 2;
+	else
+		search->page = order < 0 ? search->high - step : search->low + step - 1;
+	search->step = step * 2;
+	search->order = order;
+}
+
 static WAITS enum err find_sealed(struct member *member, struct member_column *column,
 				  struct id128 id, uint32_t piece, struct column_entry *out)
 {
 	struct column_entry *entries = memory_array(COLUMN_INDEX_PER_PAGE, sizeof(*entries));
-	uint32_t low = 0, high = column->trailer.index_pages;
-	uint32_t page = guess_page(id, high);
+	struct page_search search = {.high = column->trailer.index_pages, .step = 1};
 	enum err err = ERR_NOTFOUND;
 
+	search.page = guess_page(id, search.high);
 	if (entries == NULL)
 		return ERR_NOMEM;
-	while (low < high) {
+	while (search.low < search.high) {
 		const struct column_entry *found;
 		size_t count;
 
-		err = read_page(member, column, page, entries, &count);
+		err = read_page(member, column, search.page, entries, &count);
 		if (err != ERR_OK)
 			break;
 		found = find_in_page(entries, count, id, piece);
@@ -133,13 +160,11 @@ static WAITS enum err find_sealed(struct member *member, struct member_column *c
 		}
 		err = ERR_NOTFOUND;
 		if (column_entry_compare(id, piece, &entries[0]) < 0)
-			high = page;
+			search_on(&search, -1);
 		else if (column_entry_compare(id, piece, &entries[count - 1]) > 0)
-			low = page + 1;
+			search_on(&search, 1);
 		else
 			break;
-		/* The guess is off by little, so the neighbour is tried first, then halves. */
-		page = low + (high - low) / 2;
 	}
 	memory_free(entries);
 	return err;
