@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Atomics, because offloaded jobs allocate too; relaxed, because only tests read them. */
-static atomic_uint_fast64_t allocations;
+static atomic_uint_fast64_t allocations, held;
 static atomic_uint_fast64_t fail_at = UINT64_MAX;
 
 static int may_allocate(void)
@@ -17,9 +17,16 @@ static int may_allocate(void)
 	return number != atomic_load_explicit(&fail_at, memory_order_relaxed);
 }
 
+static void *count(void *block)
+{
+	if (block != NULL)
+		atomic_fetch_add_explicit(&held, malloc_usable_size(block), memory_order_relaxed);
+	return block;
+}
+
 void *memory_allocate(size_t size)
 {
-	return may_allocate() ? calloc(1, size != 0 ? size : 1) : NULL;
+	return may_allocate() ? count(calloc(1, size != 0 ? size : 1)) : NULL;
 }
 
 void *memory_array(size_t count, size_t size)
@@ -35,25 +42,29 @@ void *memory_array(size_t count, size_t size)
  */
 void *memory_resize(void *block, size_t size)
 {
-	size_t held = block != NULL ? malloc_usable_size(block) : 0;
+	size_t usable = block != NULL ? malloc_usable_size(block) : 0;
 	void *bigger;
 
 	if (!may_allocate())
 		return NULL;
-	if (block != NULL && size <= held && size >= held / 2)
+	if (block != NULL && size <= usable && size >= usable / 2)
 		return block;
-	bigger = malloc(size != 0 ? size : 1);
+	bigger = count(malloc(size != 0 ? size : 1));
 	if (bigger == NULL || block == NULL)
 		return bigger;
-	memcpy(bigger, block, held < size ? held : size);
+	memcpy(bigger, block, usable < size ? usable : size);
 	memory_free(block);
 	return bigger;
 }
 
 void memory_free(void *block)
 {
-	if (block != NULL)
-		explicit_bzero(block, malloc_usable_size(block));
+	if (block != NULL) {
+		size_t usable = malloc_usable_size(block);
+
+		explicit_bzero(block, usable);
+		atomic_fetch_sub_explicit(&held, usable, memory_order_relaxed);
+	}
 	free(block);
 }
 
@@ -69,6 +80,11 @@ void memory_fail_after(uint64_t count)
 
 	atomic_store_explicit(&fail_at, count > UINT64_MAX - now ? UINT64_MAX : now + count,
 			      memory_order_relaxed);
+}
+
+uint64_t memory_held(void)
+{
+	return atomic_load_explicit(&held, memory_order_relaxed);
 }
 
 uint64_t memory_allocations(void)

@@ -28,6 +28,8 @@ void memory_wipe(void *block, size_t size);
 
 /* Tests only: the allocation after the next `count` ones fails, once. UINT64_MAX: never. */
 void memory_fail_after(uint64_t count);
+/* Bytes that are allocated now, as the allocator counts them. */
+uint64_t memory_held(void);
 /* Allocations made since the start; what a test iterates memory_fail_after() over. */
 uint64_t memory_allocations(void);
 
