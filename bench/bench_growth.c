@@ -193,8 +193,7 @@ int main(int argc, char **argv)
 	       (double)job.columns_size / (double)job.count,
 	       (long long)(job.clean.heap - job.empty.heap),
 	       ((double)job.clean.heap - (double)job.empty.heap) / (double)job.count);
-	printf(", \"calls_each\": %.2f, \"calls_again\": %.1f", job.calls_each,
-	       job.calls_again);
+	printf(", \"calls_each\": %.2f, \"calls_again\": %.1f", job.calls_each, job.calls_again);
 	print_start("clean", &job.clean);
 	print_start("crash", &job.crash);
 	printf("}\n");

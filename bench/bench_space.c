@@ -81,7 +81,8 @@ static void volume_path(const struct job *job, size_t index, char out[256])
 {
 	char name[32];
 
-	(void)snprintf(name, sizeof(name), "space-v%zu-%u", index, index == 0 ? job->generation : 0);
+	(void)snprintf(name, sizeof(name), "space-v%zu-%u", index,
+		       index == 0 ? job->generation : 0);
 	stage_path(&job->stage, name, out);
 }
 
@@ -104,17 +105,18 @@ static WAITS void open_volume(struct job *job, size_t index)
 
 static WAITS void store_open(struct job *job)
 {
-	struct blobs_options options = {.sched = task_sched(),
-					.layout = &job->layout,
-					.volumes = job->volumes,
-					.volume_count = VOLUMES,
-					.cluster = CLUSTER,
-					.node = NODE,
-					.profile = {DATA_COLUMNS, VOLUMES - DATA_COLUMNS},
-					/* A busy machine is no slow disk: nothing is stored twice. */
-					.hedge_floor_ms = 60000,
-					.hedge_ms = 60000,
-					.passive = true};
+	struct blobs_options options = {
+		.sched = task_sched(),
+		.layout = &job->layout,
+		.volumes = job->volumes,
+		.volume_count = VOLUMES,
+		.cluster = CLUSTER,
+		.node = NODE,
+		.profile = {DATA_COLUMNS, VOLUMES - DATA_COLUMNS},
+		/* A busy machine is no slow disk: nothing is stored twice. */
+		.hedge_floor_ms = 60000,
+		.hedge_ms = 60000,
+		.passive = true};
 
 	stage_check(wire_create(task_sched(), &job->wire), "wire");
 	for (size_t i = 0; i < VOLUMES; i++)

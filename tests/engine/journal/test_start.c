@@ -58,7 +58,8 @@ static void world_finish(struct world *world)
 static void append_some(struct world *world, unsigned from, unsigned count)
 {
 	for (unsigned i = from; i < from + count; i++)
-		assert_int_equal(store_append(&world->store, store_stream(1), i, ENTRY_SIZE), ERR_OK);
+		assert_int_equal(store_append(&world->store, store_stream(1), i, ENTRY_SIZE),
+				 ERR_OK);
 }
 
 static void cover_all(struct world *world)
@@ -205,7 +206,6 @@ static void test_a_start_after_a_crash_reads_the_tail(void **state)
 }
 
 /* ---- the checkpoint is not believed when the files are others ---- */
-
 
 /* The last segment that has records, of the first volume: its last record says another history. */
 static void damage_last_record(void)

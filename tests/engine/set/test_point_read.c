@@ -19,8 +19,7 @@
 #define BLOBS 3000u
 #define BLOB_SIZE 5000u
 
-static void assert_cost(struct blobs_fixture *fixture, size_t index, uint64_t calls,
-			uint64_t bytes)
+static void assert_cost(struct blobs_fixture *fixture, size_t index, uint64_t calls, uint64_t bytes)
 {
 	struct env_count count;
 	uint64_t all = 0;
