@@ -11,6 +11,7 @@
 #define AEROSTORE_TESTS_IMAP_FAKE_MAILBOX_H
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/assert.h"
@@ -244,12 +245,24 @@ static struct folder_info fake_info(const struct home *home, size_t index)
 				    .has_children = fake_has_children(home, folder->name)};
 }
 
+/* By name, INBOX first. */
+static int fake_compare(const void *a, const void *b)
+{
+	const char *left = ((const struct folder_info *)a)->name;
+	const char *right = ((const struct folder_info *)b)->name;
+
+	if (strcmp(left, "INBOX") == 0 || strcmp(right, "INBOX") == 0)
+		return strcmp(left, "INBOX") == 0 ? -1 : 1;
+	return strcmp(left, right);
+}
+
 enum err mailbox_folders(struct mailbox *mailbox, const struct folder_info **folders, size_t *count)
 {
 	struct home *home = mailbox->home;
 
 	for (size_t i = 0; i < home->folder_count; i++)
 		home->infos[i] = fake_info(home, i);
+	qsort(home->infos, home->folder_count, sizeof(home->infos[0]), fake_compare);
 	*folders = home->infos;
 	*count = home->folder_count;
 	return ERR_OK;

@@ -129,7 +129,7 @@ enum err post_try_open(struct post *post, const char **why)
 		.node_signing = post->node,
 		.fake_salt = bytes_string("0123456789abcdef"),
 		.volume_count = POST_VOLUMES,
-		.summary = post_summary,
+		.summary = post->summary != NULL ? *post->summary : post_summary,
 		.column_size = post->column_size != 0 ? post->column_size : COLUMN_SIZE,
 		.segment_size = post->segment_size != 0 ? post->segment_size : SEGMENT_SIZE,
 		.snapshot_entries = post->snapshot_entries,

@@ -25,6 +25,7 @@ struct post {
 	uint64_t column_size, segment_size, snapshot_entries, table_snapshot_after;
 	const char *root; /* put before every path; NULL: nothing */
 	uint64_t quarantine_ms;
+	const struct summary_hook *summary; /* NULL: post_summary */
 	void *context; /* the test's */
 };
 
