@@ -36,7 +36,7 @@ struct engine {
 	size_t retired_count;
 	struct id128 cluster;
 	uint64_t volume_reserve;
-	struct buf scrub_state; /* path */
+	struct buf scrub_state, quarantine_state; /* paths */
 	struct cond stopped;
 	struct group tasks;
 	bool stopping;
@@ -191,7 +191,9 @@ static enum err open_store(struct engine *engine, const struct engine_options *o
 	}
 	buf_printf(&engine->scrub_state, "%s/scrub", options->index_directory);
 	buf_put_u8(&engine->scrub_state, '\0');
-	if (engine->scrub_state.err != ERR_OK)
+	buf_printf(&engine->quarantine_state, "%s/quarantine", options->index_directory);
+	buf_put_u8(&engine->quarantine_state, '\0');
+	if (engine->scrub_state.err != ERR_OK || engine->quarantine_state.err != ERR_OK)
 		return ERR_NOMEM;
 	const struct blobs_options blobs_options = {
 		.sched = engine->sched,
@@ -321,6 +323,7 @@ static enum err open_reclaim(struct engine *engine, const struct engine_options 
 		.signing = options->node_signing,
 		.compact_below = options->compact_below,
 		.quarantine_ms = options->quarantine_ms,
+		.quarantine_state = (const char *)engine->quarantine_state.data,
 		.interval_ms = options->reclaim_interval_ms,
 		.rate = options->reclaim_rate,
 	};
@@ -488,6 +491,7 @@ void engine_close(struct engine **engine_pointer)
 		volume_close(&engine->retired[i]);
 	layout_finish(&engine->layout);
 	buf_finish(&engine->scrub_state);
+	buf_finish(&engine->quarantine_state);
 	memory_free(engine);
 }
 

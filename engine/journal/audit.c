@@ -291,3 +291,60 @@ enum err journal_references(struct journal *journal, struct id128 stream,
 	journal_agreement_finish(&agreement);
 	return err;
 }
+
+/* ---- emptying ---- */
+
+/* Nothing in it but a manifest that refers to nothing, or not even that. */
+static bool is_empty(const struct stream_state *state)
+{
+	return state->page_count == 0 && state->manifest_count <= 1 &&
+	       vector_covers(&state->covered, &state->vector);
+}
+
+/* Everybody's vectors and, above all of theirs, an epoch. */
+static enum err cover(const struct answers *answers, struct manifest *manifest)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < answers->count && err == ERR_OK; i++) {
+		const struct stream_state *state = &answers->states[i];
+
+		err = vector_merge(&manifest->vector, &state->vector);
+		for (size_t j = 0; j < state->manifest_count && err == ERR_OK; j++) {
+			const struct state_manifest *held = &state->manifests[j];
+
+			err = vector_merge(&manifest->vector, &held->vector);
+			if (held->epoch >= manifest->epoch)
+				manifest->epoch = held->epoch + 1;
+		}
+		if (state->promise_epoch > manifest->epoch)
+			manifest->epoch = state->promise_epoch;
+	}
+	return err;
+}
+
+enum err journal_empty(struct journal *journal, struct id128 stream, bool *emptied,
+		       struct id128 *silent)
+{
+	const struct replica_set set = *journal_replicas(journal, stream);
+	struct answers answers = {.set = &set};
+	struct manifest manifest = {.stream = stream, .id = env_random_id(journal->env)};
+	bool empty = true;
+	enum err err;
+
+	*emptied = false;
+	*silent = ID128_ZERO;
+	err = prepare(journal, &answers, silent);
+	if (err == ERR_OK)
+		err = ask_everybody(journal, stream, &answers, silent);
+	for (size_t i = 0; err == ERR_OK && i < answers.count; i++)
+		empty = empty && is_empty(&answers.states[i]);
+	if (err == ERR_OK && !empty)
+		err = cover(&answers, &manifest);
+	if (err == ERR_OK && !empty)
+		err = journal_put_manifest(journal, &manifest, NULL, 0);
+	*emptied = err == ERR_OK && !empty;
+	vector_finish(&manifest.vector);
+	answers_finish(&answers);
+	return err;
+}

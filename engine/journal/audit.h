@@ -37,6 +37,16 @@ WAITS MUST_USE enum err journal_references(struct journal *journal, struct id128
 					   void *context, struct id128 *silent);
 
 /*
+ * Of a stream that nobody reads or writes any more, such as a deleted account's: an empty manifest
+ * that covers and dominates all that any volume holds of it, siblings, too; replicas truncate under
+ * it as under any other. Needs no key. *emptied: false when it was empty before. What arrives all
+ * the same, of a delivery that was under way, lies outside, and asks for another call. *silent as
+ * above, with ERR_UNAVAILABLE.
+ */
+WAITS MUST_USE enum err journal_empty(struct journal *journal, struct id128 stream, bool *emptied,
+				      struct id128 *silent);
+
+/*
  * No entry of this process's writers is on its way in the stream, acknowledged or not: what is
  * appended from now on was not sealed before.
  */

@@ -11,8 +11,8 @@
 
 /* ---- what keeps it up ---- */
 
-static void note_obstacle(struct liveness_judge *judge, enum err err, struct id128 volume,
-			  struct id128 tag)
+void liveness_note_obstacle(struct liveness_judge *judge, enum err err, struct id128 volume,
+			    struct id128 tag)
 {
 	struct reclaim_obstacle *obstacle = &judge->obstacle;
 
@@ -30,13 +30,14 @@ bool liveness_is_held_up(struct liveness_judge *judge)
 	for (size_t i = 0; i < judge->layout->volume_count; i++) {
 		if (!judge->layout->volumes[i].failed)
 			continue;
-		note_obstacle(judge, ERR_UNAVAILABLE, judge->layout->volumes[i].volume, ID128_ZERO);
+		liveness_note_obstacle(judge, ERR_UNAVAILABLE, judge->layout->volumes[i].volume,
+				       ID128_ZERO);
 		return true;
 	}
 	return false;
 }
 
-static bool is_passing(enum err err)
+bool liveness_is_passing(enum err err)
 {
 	return err == ERR_UNAVAILABLE || err == ERR_STALE || err == ERR_TIMEOUT ||
 	       err == ERR_CORRUPT || err == ERR_IO || err == ERR_NOTFOUND;
@@ -197,9 +198,9 @@ static WAITS enum err judge_account(struct session *session, struct compact_reco
 			records[i].liveness = LIVENESS_DEAD;
 	}
 	buf_finish(&ids);
-	if (!is_passing(err))
+	if (!liveness_is_passing(err))
 		return err;
-	note_obstacle(session->judge, err, silent, records[0].tag);
+	liveness_note_obstacle(session->judge, err, silent, records[0].tag);
 	return ERR_OK;
 }
 
@@ -300,8 +301,8 @@ enum err liveness_walk(struct liveness_judge *judge,
 		if (roll.accounts[i].deleted)
 			continue;
 		err = visit_account(judge, &roll.accounts[i], add_parts, &parts, &silent);
-		if (is_passing(err)) {
-			note_obstacle(judge, err, silent, roll.accounts[i].tag);
+		if (liveness_is_passing(err)) {
+			liveness_note_obstacle(judge, err, silent, roll.accounts[i].tag);
 			err = ERR_OK;
 		}
 		if (err == ERR_OK)

@@ -82,6 +82,11 @@ struct liveness_judge {
 
 /* One volume of the layout does not serve: nothing will be found dead, so do not begin. */
 bool liveness_is_held_up(struct liveness_judge *judge);
+/* An error that says: not now, as against no memory and being canceled. */
+bool liveness_is_passing(enum err err);
+/* Something cannot be judged; `volume` and `tag` as in the obstacle. */
+void liveness_note_obstacle(struct liveness_judge *judge, enum err err, struct id128 volume,
+			    struct id128 tag);
 /*
  * Sets the liveness of each record, and sorts them by account. ERR_OK also when some stay UNKNOWN;
  * then the obstacle says why. ERR_NOMEM, ERR_CANCELED.

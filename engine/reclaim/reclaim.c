@@ -7,231 +7,32 @@
 #include "engine/base/memory.h"
 #include "engine/format/record.h"
 #include "engine/journal/closings.h"
+#include "engine/reclaim/deleted.h"
+#include "engine/reclaim/estimate.h"
+#include "engine/reclaim/quarantine.h"
 
 #define COMPACT_BELOW 70u
 #define RETRY_MS 60000u
-/* Sets that one birth set's records may have gone to. */
-#define HOLDER_MAX 16u
-
-/* A set in quarantine. */
-struct pending {
-	uint64_t set, since_ms;
-	uint64_t dead_size;
-	uint64_t *dead; /* first octets of the ids, sorted */
-	size_t dead_count;
-	struct id128 *restored; /* read meanwhile */
-	size_t restored_count;
-	uint64_t pass; /* in which it was a candidate last */
-};
-
 struct reclaim {
 	struct reclaim_options options;
 	struct env *env;
 	struct liveness_judge judge;
-	struct map pending; /* set to struct pending */
-	size_t quarantined_records;
+	struct quarantine quarantine;
+	struct estimate_memory inspected;
 	struct reclaim_status status;
 	struct gate gate; /* one pass at a time */
 	struct cond wake;
 	struct group tasks;
-	bool kicked, closing, closed_earlier;
+	bool kicked, closing, closed_earlier, loaded;
 };
 
-/* ---- quarantine ---- */
-
-static uint64_t key_of(struct id128 id)
-{
-	return load_u64(id.octets);
-}
-
-static int compare_keys(const void *left, const void *right)
-{
-	uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-
-	return a < b ? -1 : a > b;
-}
-
-static void pending_destroy(struct reclaim *reclaim, struct pending *pending)
-{
-	(void)map_remove(&reclaim->pending, &pending->set);
-	reclaim->quarantined_records -= pending->dead_count;
-	memory_free(pending->dead);
-	memory_free(pending->restored);
-	memory_free(pending);
-}
-
-static bool is_restored(const struct pending *pending, struct id128 id)
-{
-	for (size_t i = 0; pending != NULL && i < pending->restored_count; i++)
-		if (id128_equal(pending->restored[i], id))
-			return true;
-	return false;
-}
-
-static void restore(struct reclaim *reclaim, struct pending *pending, struct id128 id)
-{
-	struct id128 *restored =
-		memory_resize(pending->restored, (pending->restored_count + 1) * sizeof(*restored));
-
-	reclaim->status.restored++;
-	env_log(reclaim->env, "event=quarantined-blob-read alarm=1 set=%016llx",
-		(unsigned long long)pending->set);
-	/* Without memory the whole set is taken out of danger. */
-	if (restored == NULL) {
-		pending_destroy(reclaim, pending);
-		return;
-	}
-	pending->restored = restored;
-	restored[pending->restored_count++] = id;
-}
-
-/* From blob_read(). */
+/* From blob_read(). What was restored is written down at the pass that this calls for. */
 static void blob_was_read(void *context, struct id128 id)
 {
 	struct reclaim *reclaim = context;
-	const uint64_t key = key_of(id);
-	struct pending *pending;
-	size_t position = 0;
 
-	while ((pending = map_next(&reclaim->pending, &position, NULL)) != NULL) {
-		if (pending->dead_count == 0 ||
-		    bsearch(&key, pending->dead, pending->dead_count, sizeof(key), compare_keys) ==
-			    NULL ||
-		    is_restored(pending, id))
-			continue;
-		restore(reclaim, pending, id);
-		return;
-	}
-}
-
-static enum err fill_dead(struct pending *pending, const struct compact_record *records,
-			  size_t count)
-{
-	pending->dead = memory_array(count, sizeof(*pending->dead));
-	if (pending->dead == NULL)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < count; i++) {
-		if (records[i].liveness != LIVENESS_DEAD)
-			continue;
-		pending->dead[pending->dead_count++] = key_of(records[i].entry.id);
-		pending->dead_size += record_size(records[i].entry.payload_size);
-	}
-	qsort(pending->dead, pending->dead_count, sizeof(*pending->dead), compare_keys);
-	return ERR_OK;
-}
-
-/* ERR_LIMIT: too much is in quarantine already. */
-static enum err begin_quarantine(struct reclaim *reclaim, uint64_t set,
-				 const struct compact_record *records, size_t count)
-{
-	struct pending *pending;
-	enum err err;
-
-	if (reclaim->quarantined_records + count > RECLAIM_QUARANTINE_MAX)
-		return ERR_LIMIT;
-	pending = memory_allocate(sizeof(*pending));
-	if (pending == NULL)
-		return ERR_NOMEM;
-	pending->set = set;
-	pending->since_ms = env_now_ms(reclaim->env);
-	pending->pass = reclaim->status.passes;
-	err = fill_dead(pending, records, count);
-	if (err == ERR_OK)
-		err = map_put(&reclaim->pending, &set, pending);
-	if (err != ERR_OK) {
-		memory_free(pending->dead);
-		memory_free(pending);
-		return err;
-	}
-	reclaim->quarantined_records += pending->dead_count;
-	return ERR_OK;
-}
-
-/* ---- estimating ---- */
-
-struct candidate {
-	struct compact_set set;
-	uint64_t live;
-};
-
-struct estimate {
-	struct reclaim *reclaim;
-	struct map live; /* set to bytes */
-	struct candidate *candidates;
-	size_t count, capacity;
-};
-
-static enum err credit(void *context, uint64_t set, uint64_t size)
-{
-	struct estimate *estimate = context;
-	uint64_t holders[HOLDER_MAX];
-	size_t count = compact_holders(estimate->reclaim->options.blobs, set, holders, HOLDER_MAX);
-	enum err err = ERR_OK;
-
-	if (size == 0)
-		return ERR_OK;
-	estimate->reclaim->status.live += size;
-	/* It is in one of them: which one nobody knows without asking, so all keep it. */
-	for (size_t i = 0; err == ERR_OK && i < count; i++) {
-		uintptr_t live = (uintptr_t)map_get(&estimate->live, &holders[i]);
-
-		err = map_put(&estimate->live, &holders[i], (void *)(live + (uintptr_t)size));
-	}
-	return err;
-}
-
-static enum err add_candidate(void *context, const struct compact_set *set)
-{
-	struct estimate *estimate = context;
-	uint64_t live = (uint64_t)(uintptr_t)map_get(&estimate->live, &set->set);
-
-	estimate->reclaim->status.sealed += set->size;
-	if (estimate->count == estimate->capacity) {
-		size_t capacity = estimate->capacity != 0 ? estimate->capacity * 2 : 64;
-		struct candidate *candidates =
-			memory_resize(estimate->candidates, capacity * sizeof(*candidates));
-
-		if (candidates == NULL)
-			return ERR_NOMEM;
-		estimate->candidates = candidates;
-		estimate->capacity = capacity;
-	}
-	estimate->candidates[estimate->count++] =
-		(struct candidate){*set, live < set->size ? live : set->size};
-	return ERR_OK;
-}
-
-/* By live share, the least first. */
-static int compare_candidates(const void *left, const void *right)
-{
-	const struct candidate *a = left, *b = right;
-	double x = (double)a->live * (double)b->set.size, y = (double)b->live * (double)a->set.size;
-
-	if (x != y)
-		return x < y ? -1 : 1;
-	return a->set.set < b->set.set ? -1 : a->set.set > b->set.set;
-}
-
-static WAITS enum err make_estimate(struct reclaim *reclaim, struct estimate *estimate)
-{
-	enum err err;
-
-	*estimate = (struct estimate){.reclaim = reclaim};
-	map_init(&estimate->live, sizeof(uint64_t));
-	reclaim->status.live = reclaim->status.sealed = 0;
-	err = liveness_walk(&reclaim->judge, credit, estimate);
-	if (err == ERR_OK)
-		err = compact_sets(reclaim->options.blobs, add_candidate, estimate);
-	if (err == ERR_OK && estimate->count > 1)
-		qsort(estimate->candidates, estimate->count, sizeof(*estimate->candidates),
-		      compare_candidates);
-	return err;
-}
-
-static void estimate_finish(struct estimate *estimate)
-{
-	map_finish(&estimate->live);
-	memory_free(estimate->candidates);
+	if (quarantine_note_read(&reclaim->quarantine, id))
+		reclaim_kick(reclaim);
 }
 
 static bool is_below(const struct reclaim *reclaim, uint64_t live, uint64_t size)
@@ -242,27 +43,14 @@ static bool is_below(const struct reclaim *reclaim, uint64_t live, uint64_t size
 
 /* ---- judging ---- */
 
-static struct pending *pending_of(const struct reclaim *reclaim, uint64_t set)
-{
-	return map_get(&reclaim->pending, &set);
-}
-
-/* What was read while it counted as dead lives. */
-static void apply_restored(const struct reclaim *reclaim, struct compact_record *records,
-			   size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (records[i].liveness == LIVENESS_DEAD &&
-		    is_restored(pending_of(reclaim, records[i].set), records[i].entry.id))
-			records[i].liveness = LIVENESS_LIVE;
-}
-
-static WAITS enum err judge(struct reclaim *reclaim, struct compact_record *records, size_t count)
+/* Of what is dead, that which has waited. */
+static WAITS enum err judge_waited(struct reclaim *reclaim, struct compact_record *records,
+				   size_t count)
 {
 	enum err err = liveness_judge(&reclaim->judge, records, count);
 
 	if (err == ERR_OK)
-		apply_restored(reclaim, records, count);
+		quarantine_spare(&reclaim->quarantine, records, count);
 	return err;
 }
 
@@ -279,21 +67,24 @@ static void weigh(const struct compact_record *records, size_t count, uint64_t *
 }
 
 /* Puts a candidate into quarantine when it is one on closer inspection. */
-static WAITS enum err inspect(struct reclaim *reclaim, uint64_t set)
+static WAITS enum err inspect(struct reclaim *reclaim, const struct estimate_item *item)
 {
 	struct compaction *compaction = NULL;
 	struct compact_record *records;
 	uint64_t live, size;
 	size_t count;
-	enum err err = compaction_create(reclaim->options.blobs, &set, 1, &compaction);
+	enum err err = compaction_create(reclaim->options.blobs, &item->set.set, 1, &compaction);
 
 	if (err != ERR_OK)
 		return err;
 	records = compaction_records(compaction, &count);
-	err = judge(reclaim, records, count);
+	err = liveness_judge(&reclaim->judge, records, count);
 	weigh(records, count, &live, &size);
 	if (err == ERR_OK && size > 0 && is_below(reclaim, live, size))
-		err = begin_quarantine(reclaim, set, records, count);
+		err = quarantine_begin(&reclaim->quarantine, item->set.set, records, count);
+	/* What could not be judged may be dead. */
+	else if (err == ERR_OK && reclaim->judge.obstacle.err == ERR_OK)
+		estimate_memory_note(&reclaim->inspected, item);
 	compaction_destroy(&compaction);
 	return err;
 }
@@ -319,7 +110,7 @@ static WAITS enum err confirm(void *context)
 		memcpy(again, records, count * sizeof(*again));
 	/* Sorted in the same order as before. */
 	if (err == ERR_OK)
-		err = judge(reclaim, again, count);
+		err = judge_waited(reclaim, again, count);
 	for (size_t i = 0; err == ERR_OK && i < count; i++)
 		if (records[i].liveness == LIVENESS_DEAD && again[i].liveness != LIVENESS_DEAD)
 			err = ERR_STALE;
@@ -341,12 +132,8 @@ struct batch {
 
 static void leave_quarantine(struct reclaim *reclaim, const struct batch *batch)
 {
-	for (size_t i = 0; i < batch->count; i++) {
-		struct pending *pending = pending_of(reclaim, batch->sets[i]);
-
-		if (pending != NULL)
-			pending_destroy(reclaim, pending);
-	}
+	for (size_t i = 0; i < batch->count; i++)
+		quarantine_leave(&reclaim->quarantine, batch->sets[i]);
 }
 
 static WAITS enum err run(struct reclaim *reclaim, const struct batch *batch, bool reencode)
@@ -363,7 +150,7 @@ static WAITS enum err run(struct reclaim *reclaim, const struct batch *batch, bo
 		return err;
 	records = compaction_records(confirmation.compaction, &count);
 	if (!reencode)
-		err = judge(reclaim, records, count);
+		err = judge_waited(reclaim, records, count);
 	weigh(records, count, &live, &size);
 	/* What was dead and is not any more may have made it not worth it. */
 	if (err == ERR_OK && !reencode && !is_below(reclaim, live, size))
@@ -421,23 +208,16 @@ static WAITS enum err run_batch(struct reclaim *reclaim, struct batch *batch, bo
 	return err;
 }
 
-static void forget_others(struct reclaim *reclaim)
+/* Whether the set is worth a look, or waits already. */
+static bool is_candidate(const struct reclaim *reclaim, const struct estimate_item *item)
 {
-	struct pending *pending;
-	size_t position = 0;
-
-	while ((pending = map_next(&reclaim->pending, &position, NULL)) != NULL) {
-		if (pending->pass == reclaim->status.passes)
-			continue;
-		pending_destroy(reclaim, pending);
-		position = 0;
-	}
-}
-
-static bool is_ripe(const struct reclaim *reclaim, const struct pending *pending)
-{
-	return pending != NULL &&
-	       env_now_ms(reclaim->env) - pending->since_ms >= reclaim->options.quarantine_ms;
+	if (item->set.size == 0)
+		return false;
+	if (is_below(reclaim, item->live, item->set.size))
+		return true;
+	return is_below(reclaim, item->certain, item->set.size) &&
+	       (quarantine_has(&reclaim->quarantine, item->set.set) ||
+		!estimate_memory_has(&reclaim->inspected, item));
 }
 
 static WAITS enum err compact_some(struct reclaim *reclaim, const struct estimate *estimate,
@@ -449,25 +229,23 @@ static WAITS enum err compact_some(struct reclaim *reclaim, const struct estimat
 
 	(void)compact_profile(reclaim->options.blobs, &capacity);
 	for (size_t i = 0; err == ERR_OK && i < estimate->count; i++) {
-		const struct candidate *candidate = &estimate->candidates[i];
-		uint64_t set = candidate->set.set;
+		const struct estimate_item *item = &estimate->items[i];
+		uint64_t set = item->set.set;
 
-		if (candidate->set.size == 0 ||
-		    !is_below(reclaim, candidate->live, candidate->set.size))
+		if (!is_candidate(reclaim, item))
 			continue;
-		if (pending_of(reclaim, set) == NULL)
-			err = inspect(reclaim, set);
+		if (!quarantine_has(&reclaim->quarantine, set))
+			err = inspect(reclaim, item);
 		if (is_passing(err))
 			err = ERR_OK;
-		if (pending_of(reclaim, set) != NULL)
-			pending_of(reclaim, set)->pass = reclaim->status.passes;
-		if (err != ERR_OK || !is_ripe(reclaim, pending_of(reclaim, set)))
+		quarantine_confirm(&reclaim->quarantine, set);
+		if (err != ERR_OK || !quarantine_is_ripe(&reclaim->quarantine, set))
 			continue;
 		if (batch.count == COMPACT_SOURCE_MAX ||
-		    (batch.count > 0 && batch.live + candidate->live > capacity))
+		    (batch.count > 0 && batch.live + item->live > capacity))
 			err = run_batch(reclaim, &batch, freed);
 		batch.sets[batch.count++] = set;
-		batch.live += candidate->live;
+		batch.live += item->live;
 	}
 	if (err == ERR_OK)
 		err = run_batch(reclaim, &batch, freed);
@@ -500,10 +278,10 @@ static WAITS enum err reencode_some(struct reclaim *reclaim, const struct estima
 	enum err err = ERR_OK;
 
 	for (size_t i = 0; err == ERR_OK && i < estimate->count; i++) {
-		const struct compact_set *set = &estimate->candidates[i].set;
+		const struct compact_set *set = &estimate->items[i].set;
 
 		if (set->size == 0 || !is_weaker(set->profile, possible) ||
-		    pending_of(reclaim, set->set) != NULL)
+		    quarantine_has(&reclaim->quarantine, set->set))
 			continue;
 		if (batch.count == COMPACT_SOURCE_MAX || batch.live + set->size > capacity)
 			err = reencode_batch(reclaim, &batch);
@@ -549,20 +327,6 @@ static WAITS enum err close_earlier(struct reclaim *reclaim)
 	return err;
 }
 
-static void sum_quarantine(const struct reclaim *reclaim, struct reclaim_status *status)
-{
-	const struct pending *pending;
-	size_t position = 0;
-
-	while ((pending = map_next(&reclaim->pending, &position, NULL)) != NULL) {
-		if (is_ripe(reclaim, pending))
-			status->reclaimable += pending->dead_size;
-		else
-			status->quarantined += pending->dead_size;
-		status->sets_quarantined++;
-	}
-}
-
 static void note_obstacle(struct reclaim *reclaim)
 {
 	struct reclaim_status *status = &reclaim->status;
@@ -590,18 +354,32 @@ static WAITS enum err pass(struct reclaim *reclaim, bool *freed)
 		err = close_earlier(reclaim);
 	if (err != ERR_OK)
 		return err;
-	err = make_estimate(reclaim, &estimate);
+	quarantine_round_begin(&reclaim->quarantine);
+	err = estimate_make(&reclaim->judge, &estimate);
+	reclaim->status.sealed = estimate.sealed;
+	reclaim->status.live = estimate.live;
+	if (err == ERR_OK)
+		err = deleted_empty(&reclaim->judge, &reclaim->quarantine,
+				    &reclaim->status.streams_emptied);
 	note_obstacle(reclaim);
 	if (err == ERR_OK)
 		err = compact_some(reclaim, &estimate, freed);
 	if (err == ERR_OK)
 		err = reencode_some(reclaim, &estimate);
 	if (err == ERR_OK) {
-		forget_others(reclaim);
+		quarantine_round_end(&reclaim->quarantine);
 		reclaim->status.last_pass_ms = env_wall_ms(reclaim->env);
 	}
 	estimate_finish(&estimate);
 	return err == ERR_OK && reclaim->status.obstacle.err != ERR_OK ? ERR_UNAVAILABLE : err;
+}
+
+/* Once; within the gate. */
+static WAITS void load(struct reclaim *reclaim)
+{
+	if (!reclaim->loaded)
+		quarantine_load(&reclaim->quarantine);
+	reclaim->loaded = true;
 }
 
 enum err reclaim_run(struct reclaim *reclaim, bool *freed)
@@ -612,7 +390,9 @@ enum err reclaim_run(struct reclaim *reclaim, bool *freed)
 	if (err != ERR_OK)
 		return err;
 	reclaim->status.running = true;
+	load(reclaim);
 	err = reclaim->closing ? ERR_CANCELED : pass(reclaim, freed);
+	quarantine_save(&reclaim->quarantine);
 	reclaim->status.running = false;
 	gate_leave(&reclaim->gate);
 	return err;
@@ -626,6 +406,11 @@ static void work(void *argument)
 	uint64_t pause_ms =
 		RETRY_MS < reclaim->options.interval_ms ? RETRY_MS : reclaim->options.interval_ms;
 
+	/* Before anybody reads what waits. */
+	if (gate_enter(&reclaim->gate, TASK_FOREVER) == ERR_OK) {
+		load(reclaim);
+		gate_leave(&reclaim->gate);
+	}
 	while (!reclaim->closing) {
 		enum err err = ERR_OK;
 		bool freed;
@@ -653,6 +438,13 @@ void reclaim_kick(struct reclaim *reclaim)
 	cond_broadcast(&reclaim->wake);
 }
 
+static void release(struct reclaim *reclaim)
+{
+	quarantine_finish(&reclaim->quarantine);
+	estimate_memory_finish(&reclaim->inspected);
+	memory_free(reclaim);
+}
+
 enum err reclaim_create(const struct reclaim_options *options, struct reclaim **out)
 {
 	struct reclaim *reclaim = memory_allocate(sizeof(*reclaim));
@@ -669,14 +461,15 @@ enum err reclaim_create(const struct reclaim_options *options, struct reclaim **
 						 .layout = options->layout,
 						 .source = options->source};
 	reclaim->gate.limit = 1;
-	map_init(&reclaim->pending, sizeof(uint64_t));
+	quarantine_init(&reclaim->quarantine, reclaim->env, options->quarantine_state,
+			options->quarantine_ms);
+	estimate_memory_init(&reclaim->inspected);
 	if (options->interval_ms != 0) {
 		group_enter(&reclaim->tasks);
 		err = task_spawn(options->sched, "reclaim", work, reclaim, NULL);
 		if (err != ERR_OK) {
 			group_leave(&reclaim->tasks);
-			map_finish(&reclaim->pending);
-			memory_free(reclaim);
+			release(reclaim);
 			return err;
 		}
 	}
@@ -688,8 +481,6 @@ enum err reclaim_create(const struct reclaim_options *options, struct reclaim **
 void reclaim_destroy(struct reclaim **out)
 {
 	struct reclaim *reclaim = *out;
-	struct pending *pending;
-	size_t position = 0;
 
 	if (reclaim == NULL)
 		return;
@@ -698,16 +489,19 @@ void reclaim_destroy(struct reclaim **out)
 	cond_broadcast(&reclaim->wake);
 	group_wait(&reclaim->tasks);
 	blobs_watch_reads(reclaim->options.blobs, NULL, NULL);
-	while ((pending = map_next(&reclaim->pending, &position, NULL)) != NULL) {
-		pending_destroy(reclaim, pending);
-		position = 0;
-	}
-	map_finish(&reclaim->pending);
-	memory_free(reclaim);
+	if (reclaim->loaded)
+		quarantine_save(&reclaim->quarantine);
+	release(reclaim);
 }
 
 void reclaim_get_status(const struct reclaim *reclaim, struct reclaim_status *out)
 {
+	struct quarantine_sum sum;
+
 	*out = reclaim->status;
-	sum_quarantine(reclaim, out);
+	quarantine_get_sum(&reclaim->quarantine, &sum);
+	out->sets_quarantined = sum.sets;
+	out->quarantined = sum.waiting;
+	out->reclaimable = sum.ripe;
+	out->restored = reclaim->quarantine.restored;
 }

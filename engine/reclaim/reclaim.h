@@ -10,18 +10,18 @@
  * a time. Sets whose profile is weaker than what the live volumes allow are
  * encoded anew by the same machinery, all of their records counting as live.
  *
- * Quarantine: a set whose dead records were judged waits, in memory, for
- * `quarantine_ms`; a restart begins the wait anew. Everything is judged again,
+ * Quarantine (engine/reclaim/quarantine.h): a set waits for `quarantine_ms` from
+ * when its records were judged dead, over restarts. Everything is judged again,
  * from fresh manifests, before anything goes and once more when the copies are
- * made. Reading a record that was judged dead is an alarm: it counts as live
- * from then on, and is copied.
+ * made; what died meanwhile has not waited, and is copied. Reading a record that
+ * was judged dead is an alarm: it counts as live from then on, and is copied.
  *
  * INV 1  Nothing goes that liveness.h has not judged dead twice, `quarantine_ms`
  *        apart, the second time after all copies of what lives are synced.
  * INV 2  While any volume of the layout is silent nothing goes.
  *
- * Memory: 16 bytes a set in the estimate, 8 bytes a record in quarantine (at
- * most RECLAIM_QUARANTINE_MAX; further sets wait), the records of one batch.
+ * Memory: 32 bytes a set in the estimate, 8 bytes a record in quarantine (at
+ * most QUARANTINE_RECORDS_MAX; further sets wait), the records of one batch.
  * Disk: reads of a pass are the manifests and pages of all accounts, and of the
  * candidates their indexes and record headers; copies are throttled.
  */
@@ -29,8 +29,6 @@
 #define AEROSTORE_ENGINE_RECLAIM_RECLAIM_H
 
 #include "engine/reclaim/liveness.h"
-
-#define RECLAIM_QUARANTINE_MAX (4u * 1024 * 1024)
 
 struct reclaim;
 
@@ -42,15 +40,17 @@ struct reclaim_options {
 	const struct layout *layout; /* borrowed */
 	struct reclaim_source source;
 	struct id128 node;
-	const struct key *signing; /* the node's, for closings; may be NULL */
-	unsigned compact_below;	   /* per cent of live bytes; 70 */
-	uint64_t quarantine_ms;	   /* 0 is no quarantine; the caller has the default */
-	uint64_t interval_ms;	   /* between passes; 0: only reclaim_run() makes one */
-	uint64_t rate;		   /* bytes copied a second; 0: no limit */
+	const struct key *signing;    /* the node's, for closings; may be NULL */
+	unsigned compact_below;	      /* per cent of live bytes; 70 */
+	uint64_t quarantine_ms;	      /* 0 is no quarantine; the caller has the default */
+	const char *quarantine_state; /* a file, borrowed; NULL: a restart begins the wait anew */
+	uint64_t interval_ms;	      /* between passes; 0: only reclaim_run() makes one */
+	uint64_t rate;		      /* bytes copied a second; 0: no limit */
 };
 
 struct reclaim_status {
 	uint64_t passes, compactions, reencodings, sets_removed;
+	uint64_t streams_emptied;		/* of deleted accounts, since the start */
 	uint64_t bytes_reclaimed, bytes_copied; /* since the start, records without redundancy */
 	/* As of the last pass; bytes of records without redundancy. */
 	uint64_t sealed, live, reclaimable; /* reclaimable: beyond the quarantine */
