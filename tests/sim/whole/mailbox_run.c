@@ -7,18 +7,28 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/engine.h"
+#include "engine/journal/audit.h"
 #include "tests/sim/allocate.h"
+#include "tests/sim/whole/other_side.h"
 #include "tests/sim/whole/parts.h"
+#include "tests/sim/whole/people.h"
+#include "tests/sim/whole/reclaim_exam.h"
 #include "tests/sim/workload/workload.h"
 
 #define MAILBOX_STREAM 704
 #define ACCOUNTS 2u
-#define PASSWORD "correct horse"
+/* Whose homes are elsewhere. */
+#define OTHER_ACCOUNT ACCOUNTS
+#define OTHER_PAUSE_MS 150u
+/* Nobody logs in to some accounts for a part of the time. */
+#define HOLIDAY_MS 3000u
+#define HOLIDAY_OF 3u
+/* Of messages that come, so many are appended by a session. */
+#define APPEND_OF 10u
+#define COMPACT_BELOW 95u
 /* Tries, a second apart, of a start that the faults of the regimen may spoil once. */
 #define TRIES 20u
 #define SHELF "Shelf"
-
-static const struct slot_parameters cheap = {1, 8};
 
 /* One life of an account's idle session, and what its client knows by the numbers it was told. */
 struct idle {
@@ -39,38 +49,13 @@ struct system {
 	struct engine *engine;
 	struct idle idle[ACCOUNTS];
 	struct uid_ledger told; /* COPYUID */
+	struct other_side other;
+	uint64_t quarantine_ms;
 	bool quiet;
+	bool examined; /* no volume is missing at the end, and reclaiming is put to the test */
 };
 
-/* ---- a summary of nothing but the size ---- */
-
-static enum err summary_create(void **out)
-{
-	*out = memory_allocate(sizeof(uint64_t));
-	return *out != NULL ? ERR_OK : ERR_NOMEM;
-}
-
-static enum err summary_feed(void *parser, struct bytes message)
-{
-	*(uint64_t *)parser += message.size;
-	return ERR_OK;
-}
-
-static enum err summary_finish(void *parser, struct bytes prefix, struct buf *encoded)
-{
-	buf_put_u64(encoded, *(uint64_t *)parser + prefix.size);
-	return encoded->err;
-}
-
-static const struct summary_hook summary_of_size = {summary_create, summary_feed, summary_finish,
-						    memory_free};
-
 /* ---- lives ---- */
-
-static void address_of(uint32_t account, char out[32])
-{
-	(void)snprintf(out, 32, "user%u@example.org", account);
-}
 
 static WAITS enum err open_engine(struct system *system)
 {
@@ -82,15 +67,18 @@ static WAITS enum err open_engine(struct system *system)
 					 .volumes = system->paths,
 					 .volume_count = system->world.volume_count,
 					 .index_directory = WORLD_INDEX_DIRECTORY,
-					 .summary = summary_of_size,
+					 .summary = people_summary,
 					 .column_size = system->column_size,
 					 .segment_size = system->segment_size,
-					 .snapshot_entries = system->snapshot_entries,
+					 /* What the last manifest does not know of stays. */
+					 .snapshot_entries =
+						 system->examined ? 1 : system->snapshot_entries,
 					 .table_snapshot_after = system->snapshot_entries / 4,
 					 /* As often as it may, and without mercy. */
 					 .reclaim_interval_ms = system->quiet ? 0 : 700,
-					 .compact_below = 95,
-					 .unknown_user = cheap};
+					 .compact_below = COMPACT_BELOW,
+					 .quarantine_ms = system->quarantine_ms,
+					 .unknown_user = people_slot};
 	const char *why;
 
 	sign_public(system->admin, options.admin_public);
@@ -103,16 +91,32 @@ static bool is_passing(const struct system *system, enum err err)
 	       (err == ERR_IO || err == ERR_UNAVAILABLE || err == ERR_CORRUPT);
 }
 
+static WAITS void live_elsewhere(void *argument)
+{
+	struct system *system = argument;
+
+	while (!system->quiet &&
+	       task_sleep(sim_random_below(&system->random, OTHER_PAUSE_MS)) == ERR_OK)
+		other_side_act(&system->other);
+}
+
 static WAITS enum err start(void *context, struct sim_node *node)
 {
 	struct system *system = context;
 	enum err err = open_engine(system);
 
-	(void)node;
 	for (unsigned tries = 1; tries < TRIES && is_passing(system, err); tries++) {
 		if (task_sleep(1000) != ERR_OK)
 			return ERR_CANCELED;
 		err = open_engine(system);
+	}
+	if (err == ERR_OK) {
+		const struct account_record *other = people_find(system->engine, OTHER_ACCOUNT);
+
+		ASSERT(other != NULL);
+		other_side_start(&system->other, engine_journal(system->engine),
+				 engine_blobs(system->engine), other->stream, other->tag);
+		sim_spawn(node, "other side", live_elsewhere, system);
 	}
 	return err;
 }
@@ -166,6 +170,7 @@ static WAITS void stop(void *context, struct sim_node *node)
 	(void)node;
 	for (uint32_t i = 0; i < ACCOUNTS; i++)
 		leave(system, i);
+	other_side_stop(&system->other);
 	if (system->engine != NULL)
 		count(system);
 	engine_close(&system->engine);
@@ -173,21 +178,29 @@ static WAITS void stop(void *context, struct sim_node *node)
 
 /* ---- sessions ---- */
 
-static WAITS enum err login(struct system *system, uint32_t account, struct mailbox **out)
-{
-	char address[32];
-
-	address_of(account, address);
-	return home_login(engine_home(system->engine), bytes_string(address),
-			  bytes_string(PASSWORD), "198.51.100.1", out);
-}
-
 static WAITS enum err open_folder(struct mailbox *mailbox, const char *name, struct view **out)
 {
 	struct folder_info info;
 	enum err err = mailbox_folder(mailbox, bytes_string(name), &info);
 
 	return err == ERR_OK ? view_open(mailbox, info.id, false, out) : err;
+}
+
+/* While nobody is logged in, what comes waits in the journal. */
+static bool is_away(const struct system *system, uint32_t account)
+{
+	uint64_t period = sim_now_ms(system->world.sim) / HOLIDAY_MS;
+
+	return !system->quiet && account == 1 && period % HOLIDAY_OF == 0;
+}
+
+static WAITS enum err come(struct system *system, uint32_t account, struct mailbox **out)
+{
+	if (!is_away(system, account))
+		return people_login(system->engine, account, out);
+	leave(system, account);
+	home_flush_cache(engine_home(system->engine));
+	return ERR_UNAVAILABLE;
 }
 
 /* One session's visit to one folder. */
@@ -199,7 +212,7 @@ struct visit {
 static WAITS enum err visit_begin(struct system *system, uint32_t account, const char *folder,
 				  struct visit *out)
 {
-	enum err err = login(system, account, &out->mailbox);
+	enum err err = come(system, account, &out->mailbox);
 
 	return err == ERR_OK ? open_folder(out->mailbox, folder, &out->view) : err;
 }
@@ -222,28 +235,21 @@ static uint32_t sequence_of(const struct view *view, uint32_t uid)
 
 /* ---- deliveries ---- */
 
-static WAITS enum err deliver(void *context, struct sim_node *node, uint32_t account,
-			      struct bytes message)
+static WAITS enum err hand_over(struct system *system, uint32_t account, struct bytes message)
 {
-	struct system *system = context;
-	const struct account_record *record;
+	const struct account_record *record = people_find(system->engine, account);
 	struct delivery *delivery = NULL;
-	char address[32];
 	size_t index = 0;
-	enum err err;
+	enum err err = delivery_begin(engine_delivery_agent(system->engine),
+				      bytes_string("s@example.org"), &delivery);
 
-	(void)node;
-	address_of(account, address);
-	err = delivery_begin(engine_delivery_agent(system->engine), bytes_string("s@example.org"),
-			     &delivery);
 	if (err != ERR_OK)
 		return err;
-	record = accounts_find(engine_accounts(system->engine), bytes_string(address));
 	err = record != NULL ? delivery_recipient(delivery, record, bytes_string(""),
 						  bytes_string(""), &index)
 			     : ERR_NOTFOUND;
 	if (record == NULL)
-		report_broken(system->report, system->world.sim, "missing", "account %s", address);
+		report_broken(system->report, system->world.sim, "missing", "account %u", account);
 	if (err == ERR_OK)
 		err = delivery_write(delivery, message);
 	if (err == ERR_OK) {
@@ -251,6 +257,39 @@ static WAITS enum err deliver(void *context, struct sim_node *node, uint32_t acc
 		err = delivery_result(delivery, index);
 	}
 	delivery_end(&delivery);
+	return err;
+}
+
+static WAITS enum err append(struct system *system, uint32_t account, struct bytes message)
+{
+	struct mailbox *mailbox = NULL;
+	struct appending *appending = NULL;
+	uint32_t uidvalidity, uid;
+	enum err err = people_login(system->engine, account, &mailbox);
+
+	if (err == ERR_OK)
+		err = append_begin(mailbox, bytes_string("INBOX"), &appending);
+	if (err == ERR_OK)
+		err = append_write(appending, message);
+	if (err == ERR_OK)
+		err = append_finish(appending, 0, NULL, 0, 0, 0, &uidvalidity, &uid);
+	append_end(&appending);
+	if (mailbox != NULL)
+		mailbox_release(&mailbox);
+	return err;
+}
+
+static WAITS enum err deliver(void *context, struct sim_node *node, uint32_t account,
+			      struct bytes message)
+{
+	struct system *system = context;
+	enum err err;
+
+	(void)node;
+	if (sim_random_below(&system->random, APPEND_OF) == 0 && !is_away(system, account))
+		err = append(system, account, message);
+	else
+		err = hand_over(system, account, message);
 	system->report->refused += err != ERR_OK && err != ERR_CANCELED;
 	return err;
 }
@@ -434,7 +473,7 @@ static WAITS enum err stay(struct system *system, uint32_t account)
 {
 	struct idle opened = {0};
 	struct idle *idle = &system->idle[account];
-	enum err err = login(system, account, &opened.mailbox);
+	enum err err = people_login(system->engine, account, &opened.mailbox);
 
 	if (err == ERR_OK)
 		err = open_folder(opened.mailbox, "INBOX", &opened.view);
@@ -455,7 +494,7 @@ static WAITS enum err look(struct system *system, uint32_t account, struct visit
 {
 	struct folder_info inbox;
 	struct folder_status status;
-	enum err err = login(system, account, &visit->mailbox);
+	enum err err = come(system, account, &visit->mailbox);
 
 	if (err == ERR_OK)
 		err = bring_back(system, visit->mailbox);
@@ -576,14 +615,144 @@ static void before_quiet(void *context)
 	struct sim_node *node = system->world.node;
 	bool first = sim_random_below(&system->random, 2) == 0;
 
+	system->examined = sim_random_below(&system->random, 2) == 0 &&
+			   sim_atlas_damaged(&system->world.atlas) == 0;
+	if (system->examined)
+		first = false;
 	if (first)
 		world_lose_disks(&system->world);
 	/* A volume that failed for one bad read serves again in the next life. */
-	if ((!first || system->world.fickle) && sim_is_running(node))
+	if ((!first || system->world.fickle || system->examined) && sim_is_running(node))
 		sim_kill(node);
-	if (!first)
+	if (!first && !system->examined)
 		world_lose_disks(&system->world);
 	system->quiet = true;
+}
+
+/* ---- at rest ---- */
+
+/* What its manifest, and the entries that it does not cover, refer to. */
+static WAITS enum err refer(struct system *system, uint32_t account, struct reclaim_exam *exam)
+{
+	struct id128 stream = people_find(system->engine, account)->stream, silent;
+	size_t before = exam->referred.size;
+	enum err err = ERR_STALE;
+
+	for (unsigned i = 0; err == ERR_STALE && i < TRIES; i++) {
+		exam->referred.size = before;
+		err = journal_references(engine_journal(system->engine), stream, reclaim_exam_refer,
+					 exam, &silent);
+		if (err == ERR_STALE && task_sleep(100) != ERR_OK)
+			err = ERR_CANCELED;
+	}
+	return err;
+}
+
+/* And the other side's. */
+static WAITS enum err refer_to_all(void *context, struct reclaim_exam *exam)
+{
+	struct system *system = context;
+	enum err err = ERR_OK;
+
+	for (uint32_t i = 0; i < ACCOUNTS && err == ERR_OK; i++)
+		err = refer(system, i, exam);
+	for (size_t i = 0; i < system->other.count && err == ERR_OK; i++)
+		if (system->other.blobs[i].state == OTHER_NAMED)
+			err = reclaim_exam_refer(exam, &system->other.blobs[i].ref);
+	return err;
+}
+
+/* Ids that the journal names, to where they were met last. */
+static enum err meet_in_journal(void *context, const struct blob_ref *blob)
+{
+	return map_put(context, &blob->id, context);
+}
+
+static enum err meet_in_mailbox(void *context, const struct blob_ref *blob)
+{
+	(void)map_remove(context, &blob->id);
+	return ERR_OK;
+}
+
+/* The journal keeps nothing that the mailbox does not need. */
+static WAITS enum err compare_references(struct system *system, uint32_t account)
+{
+	const struct account_record *record = people_find(system->engine, account);
+	struct id128 stream = record->stream, id = record->id, silent;
+	struct mailbox *mailbox = NULL;
+	struct map named;
+	enum err err;
+
+	map_init(&named, sizeof(struct id128));
+	err = journal_references(engine_journal(system->engine), stream, meet_in_journal, &named,
+				 &silent);
+	if (err == ERR_OK)
+		err = people_login(system->engine, account, &mailbox);
+	if (err == ERR_OK)
+		err = home_references(engine_home(system->engine), id, meet_in_mailbox, &named);
+	if (err == ERR_OK && named.count != 0)
+		report_broken(system->report, system->world.sim, "space",
+			      "the journal names %zu blobs that account %u does not refer to",
+			      named.count, account);
+	map_finish(&named);
+	if (mailbox != NULL)
+		mailbox_release(&mailbox);
+	return err;
+}
+
+/* A home writes a manifest after it has changed something, and not for reading alone. */
+static WAITS enum err write_down(struct system *system, uint32_t account)
+{
+	struct mailbox *mailbox = NULL;
+	enum err err;
+
+	leave(system, account);
+	err = people_login(system->engine, account, &mailbox);
+	if (err == ERR_OK)
+		err = mailbox_create_folder(mailbox, bytes_string("Last"), SPECIAL_NONE);
+	if (mailbox != NULL)
+		mailbox_release(&mailbox);
+	if (err == ERR_OK)
+		err = task_sleep(1000);
+	home_flush_cache(engine_home(system->engine));
+	return err;
+}
+
+static WAITS void at_rest(void *context, struct sim_node *node)
+{
+	struct system *system = context;
+	struct reclaim_exam exam = {.engine = system->engine,
+				    .sim = system->world.sim,
+				    .report = system->report,
+				    .paths = system->paths,
+				    .volume_count = system->world.volume_count,
+				    .live_percent = COMPACT_BELOW,
+				    .quarantine_ms = system->quarantine_ms,
+				    .refer = refer_to_all,
+				    .context = system};
+	enum err err = ERR_OK;
+
+	(void)node;
+	other_side_check(&system->other);
+	if (!system->examined || system->world.sim->failed)
+		return;
+	for (uint32_t i = 0; i < ACCOUNTS && err == ERR_OK; i++)
+		err = write_down(system, i);
+	if (err == ERR_OK && sim_random_below(&system->random, 2) == 0) {
+		err = people_delete(system->engine, system->admin, OTHER_ACCOUNT);
+		other_side_give_up(&system->other);
+	} else if (err == ERR_OK) {
+		err = other_side_settle(&system->other);
+	}
+	if (err == ERR_OK)
+		err = reclaim_exam_run(&exam);
+	for (uint32_t i = 0; i < ACCOUNTS && err == ERR_OK; i++)
+		err = compare_references(system, i);
+	if (err != ERR_OK && err != ERR_CANCELED && !system->world.sim->failed)
+		report_broken(system->report, system->world.sim, "exam", "it ends with %s",
+			      err_name(err));
+	other_side_check(&system->other);
+	system->report->exams++;
 }
 
 static const struct target target = {.start = start,
@@ -594,55 +763,13 @@ static const struct target target = {.start = start,
 				     .set_flags = set_flags,
 				     .expunge = expunge,
 				     .shuffle = shuffle,
-				     .before_quiet = before_quiet};
-
-/* ---- the accounts ---- */
-
-static WAITS enum err add_account(struct system *system, uint32_t account)
-{
-	struct env *env = sched_env(task_sched());
-	struct accounts *accounts = engine_accounts(system->engine);
-	const struct slot_info info = {
-		.kind = SLOT_PASSWORD, .slot_id = 1, .parameters = cheap, .created_ms = 1};
-	struct account_keys keys;
-	struct key *master = NULL;
-	struct buf record = {0}, slot = {0};
-	struct bytes slots[1];
-	struct id128 id;
-	char address[32];
-	enum err err = key_random(env, &master);
-
-	address_of(account, address);
-	if (err == ERR_OK)
-		err = account_keys_derive(master, &keys);
-	ASSERT(err == ERR_OK);
-	err = account_make_birth(env, system->admin, PARTS_CLUSTER, bytes_string(address), &keys,
-				 &id, &record);
-	if (err == ERR_OK)
-		err = accounts_publish(accounts, bytes_of_buf(&record));
-	if (err == ERR_OK)
-		err = slot_create(env, &info, PARTS_CLUSTER, id, bytes_string(PASSWORD), master,
-				  &slot);
-	buf_clear(&record);
-	slots[0] = bytes_of_buf(&slot);
-	if (err == ERR_OK)
-		err = account_make_slots(keys.identity, PARTS_CLUSTER, id,
-					 accounts_find(accounts, bytes_string(address))->counter +
-						 1,
-					 true, slots, 1, &record);
-	if (err == ERR_OK)
-		err = accounts_publish(accounts, bytes_of_buf(&record));
-	buf_finish(&record);
-	buf_finish(&slot);
-	account_keys_release(&keys);
-	key_release(&master);
-	return err;
-}
+				     .before_quiet = before_quiet,
+				     .at_rest = at_rest};
 
 static WAITS enum err add_folders(struct system *system, uint32_t account)
 {
 	struct mailbox *mailbox = NULL;
-	enum err err = login(system, account, &mailbox);
+	enum err err = people_login(system->engine, account, &mailbox);
 
 	if (err == ERR_OK)
 		err = mailbox_create_folder(mailbox, bytes_string(SHELF), SPECIAL_NONE);
@@ -660,10 +787,12 @@ static void found(void *context)
 	enum err err = open_engine(system);
 
 	for (uint32_t i = 0; i < ACCOUNTS && err == ERR_OK; i++) {
-		err = add_account(system, i);
+		err = people_add(system->engine, system->admin, i);
 		if (err == ERR_OK)
 			err = add_folders(system, i);
 	}
+	if (err == ERR_OK)
+		err = people_add(system->engine, system->admin, OTHER_ACCOUNT);
 	if (err != ERR_OK)
 		sim_fail(system->world.sim, "the store is not founded: %s", err_name(err));
 	engine_close(&system->engine);
@@ -680,6 +809,8 @@ static enum err init(struct system *system, uint64_t seed, struct report *report
 	world_init(&system->world, seed, 3);
 	parts_init(&parts, &system->world);
 	sim_random_init(&system->random, seed, MAILBOX_STREAM);
+	other_side_init(&system->other, system->world.sim, report, system->world.fickle);
+	system->quarantine_ms = sim_random_below(&system->random, 2) * 1500;
 	system->column_size = parts.column_size;
 	system->segment_size = parts.segment_size;
 	system->snapshot_entries = 10 + sim_random_below(&system->random, 100);
@@ -703,6 +834,7 @@ static void finish(struct system *system)
 		report_broken(system->report, system->world.sim, "keys", "%zu keys are left",
 			      key_count());
 	uid_ledger_finish(&system->told);
+	other_side_finish(&system->other);
 	world_finish(&system->world);
 }
 

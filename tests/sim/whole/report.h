@@ -29,6 +29,9 @@
 	X(degraded_reads)                                                                          \
 	X(mirror_reads)                                                                            \
 	X(truncated)                                                                               \
+	X(exams)                                                                                   \
+	X(late_names)                                                                              \
+	X(fenced_names)                                                                            \
 	X(events)                                                                                  \
 	X(virtual_ms)
 

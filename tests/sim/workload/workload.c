@@ -286,6 +286,8 @@ static void read_all(void *argument)
 
 	for (uint32_t i = 0; i < workload->options.account_count && !workload->sim->failed; i++)
 		read_account(step, i);
+	if (workload->target->at_rest != NULL && !workload->sim->failed)
+		workload->target->at_rest(workload->system, step->node);
 	workload->read = true;
 	step_end(step);
 }

@@ -50,6 +50,8 @@ struct target {
 				  uint32_t uid);
 	/* Between the two phases, when faults have ended: an event of the world's. May be NULL. */
 	void (*before_quiet)(void *system);
+	/* At the very end, on every node: for oracles of the system's own. May be NULL. */
+	WAITS void (*at_rest)(void *system, struct sim_node *node);
 };
 
 /* Zero means the default. */
