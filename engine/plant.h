@@ -19,6 +19,9 @@
 	X(reclaim_ignores_writers, "a blob is dead though a paused writer is about to name it")    \
 	X(reclaim_ignores_unseen, "a blob is dead though an entry outside the manifest names it")  \
 	X(reclaim_ignores_siblings, "a blob is dead though a sibling manifest refers to it")       \
+	X(orphans_kept, "what an earlier process uploaded and nobody names is kept for ever")      \
+	X(removed_column_stays, "the file of a column that was removed stays on the disk")         \
+	X(deleted_stream_stays, "the journal keeps what a deleted account had there")              \
 	X(successor_unfinished, "a successor takes over before all its columns are durable")       \
 	X(closed_reused, "replicas accept entries of an incarnation that is closed")               \
 	X(mirror_dropped_before_votes, "a parity volume drops its mirror before the certificate")  \

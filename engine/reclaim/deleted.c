@@ -3,6 +3,7 @@
 
 #include "engine/base/memory.h"
 #include "engine/journal/audit.h"
+#include "engine/plant.h"
 
 static enum err note_deleted(void *context, const struct reclaim_account *account)
 {
@@ -60,7 +61,8 @@ enum err deleted_empty(struct liveness_judge *judge, struct quarantine *quaranti
 		const struct reclaim_account *account =
 			(const struct reclaim_account *)(const void *)(accounts.data + at);
 
-		if (quarantine_stream_is_ripe(quarantine, account->stream))
+		if (quarantine_stream_is_ripe(quarantine, account->stream) &&
+		    !PLANTED(deleted_stream_stays))
 			err = empty(judge, account, emptied);
 	}
 	buf_finish(&accounts);

@@ -149,6 +149,8 @@ static bool is_over(const struct session *session, const struct compact_record *
 		return true;
 	if (id128_equal(record->incarnation, session->incarnation))
 		return record->number < session->floor;
+	if (PLANTED(orphans_kept))
+		return false;
 	return journal_incarnation_is_closed(session->judge->journal, record->incarnation);
 }
 

@@ -5,6 +5,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
+#include "engine/plant.h"
 #include "engine/set/member_private.h"
 
 /* ---- columns ---- */
@@ -351,6 +352,8 @@ static WAITS enum err remove_file(struct member *member, const struct column_hea
 	enum err err;
 
 	column_name(header->set, header->column, kind, name);
+	if (PLANTED(removed_column_stays))
+		return ERR_OK;
 	err = volume_remove_file(member->volume, name);
 	return err == ERR_NOTFOUND ? ERR_OK : err;
 }

@@ -6,54 +6,21 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
-#include "engine/engine.h"
-#include "engine/journal/audit.h"
 #include "tests/sim/allocate.h"
-#include "tests/sim/whole/other_side.h"
+#include "tests/sim/whole/mailbox_private.h"
 #include "tests/sim/whole/parts.h"
 #include "tests/sim/whole/people.h"
-#include "tests/sim/whole/reclaim_exam.h"
-#include "tests/sim/workload/workload.h"
 
 #define MAILBOX_STREAM 704
-#define ACCOUNTS 2u
-/* Whose homes are elsewhere. */
-#define OTHER_ACCOUNT ACCOUNTS
 #define OTHER_PAUSE_MS 150u
 /* Nobody logs in to some accounts for a part of the time. */
 #define HOLIDAY_MS 3000u
 #define HOLIDAY_OF 3u
 /* Of messages that come, so many are appended by a session. */
 #define APPEND_OF 10u
-#define COMPACT_BELOW 95u
 /* Tries, a second apart, of a start that the faults of the regimen may spoil once. */
 #define TRIES 20u
 #define SHELF "Shelf"
-
-/* One life of an account's idle session, and what its client knows by the numbers it was told. */
-struct idle {
-	struct mailbox *mailbox;
-	struct view *view;
-	uint32_t *uids; /* by sequence number, from 0 */
-	size_t count, capacity;
-	bool confused; /* it was told of a message that it does not have there */
-};
-
-struct system {
-	struct world world;
-	struct report *report;
-	struct sim_random random;
-	uint64_t column_size, segment_size, snapshot_entries;
-	const char *paths[WORLD_VOLUME_MAX];
-	struct key *admin, *node_key;
-	struct engine *engine;
-	struct idle idle[ACCOUNTS];
-	struct uid_ledger told; /* COPYUID */
-	struct other_side other;
-	uint64_t quarantine_ms;
-	bool quiet;
-	bool examined; /* no volume is missing at the end, and reclaiming is put to the test */
-};
 
 /* ---- lives ---- */
 
@@ -151,7 +118,7 @@ static void count(struct system *system)
 	sim_free(status);
 }
 
-static void leave(struct system *system, uint32_t account)
+void session_leave(struct system *system, uint32_t account)
 {
 	struct idle *idle = &system->idle[account];
 
@@ -169,7 +136,7 @@ static WAITS void stop(void *context, struct sim_node *node)
 
 	(void)node;
 	for (uint32_t i = 0; i < ACCOUNTS; i++)
-		leave(system, i);
+		session_leave(system, i);
 	other_side_stop(&system->other);
 	if (system->engine != NULL)
 		count(system);
@@ -198,7 +165,7 @@ static WAITS enum err come(struct system *system, uint32_t account, struct mailb
 {
 	if (!is_away(system, account))
 		return people_login(system->engine, account, out);
-	leave(system, account);
+	session_leave(system, account);
 	home_flush_cache(engine_home(system->engine));
 	return ERR_UNAVAILABLE;
 }
@@ -528,7 +495,7 @@ static WAITS enum err poll(void *context, struct sim_node *node, uint32_t accoun
 			compare_idle(system, account, full);
 		/* An account that nobody uses is written down and dropped. */
 		if (sim_random_below(&system->random, 16) == 0)
-			leave(system, account);
+			session_leave(system, account);
 	}
 	visit_end(&visit);
 	return err;
@@ -629,132 +596,6 @@ static void before_quiet(void *context)
 	system->quiet = true;
 }
 
-/* ---- at rest ---- */
-
-/* What its manifest, and the entries that it does not cover, refer to. */
-static WAITS enum err refer(struct system *system, uint32_t account, struct reclaim_exam *exam)
-{
-	struct id128 stream = people_find(system->engine, account)->stream, silent;
-	size_t before = exam->referred.size;
-	enum err err = ERR_STALE;
-
-	for (unsigned i = 0; err == ERR_STALE && i < TRIES; i++) {
-		exam->referred.size = before;
-		err = journal_references(engine_journal(system->engine), stream, reclaim_exam_refer,
-					 exam, &silent);
-		if (err == ERR_STALE && task_sleep(100) != ERR_OK)
-			err = ERR_CANCELED;
-	}
-	return err;
-}
-
-/* And the other side's. */
-static WAITS enum err refer_to_all(void *context, struct reclaim_exam *exam)
-{
-	struct system *system = context;
-	enum err err = ERR_OK;
-
-	for (uint32_t i = 0; i < ACCOUNTS && err == ERR_OK; i++)
-		err = refer(system, i, exam);
-	for (size_t i = 0; i < system->other.count && err == ERR_OK; i++)
-		if (system->other.blobs[i].state == OTHER_NAMED)
-			err = reclaim_exam_refer(exam, &system->other.blobs[i].ref);
-	return err;
-}
-
-/* Ids that the journal names, to where they were met last. */
-static enum err meet_in_journal(void *context, const struct blob_ref *blob)
-{
-	return map_put(context, &blob->id, context);
-}
-
-static enum err meet_in_mailbox(void *context, const struct blob_ref *blob)
-{
-	(void)map_remove(context, &blob->id);
-	return ERR_OK;
-}
-
-/* The journal keeps nothing that the mailbox does not need. */
-static WAITS enum err compare_references(struct system *system, uint32_t account)
-{
-	const struct account_record *record = people_find(system->engine, account);
-	struct id128 stream = record->stream, id = record->id, silent;
-	struct mailbox *mailbox = NULL;
-	struct map named;
-	enum err err;
-
-	map_init(&named, sizeof(struct id128));
-	err = journal_references(engine_journal(system->engine), stream, meet_in_journal, &named,
-				 &silent);
-	if (err == ERR_OK)
-		err = people_login(system->engine, account, &mailbox);
-	if (err == ERR_OK)
-		err = home_references(engine_home(system->engine), id, meet_in_mailbox, &named);
-	if (err == ERR_OK && named.count != 0)
-		report_broken(system->report, system->world.sim, "space",
-			      "the journal names %zu blobs that account %u does not refer to",
-			      named.count, account);
-	map_finish(&named);
-	if (mailbox != NULL)
-		mailbox_release(&mailbox);
-	return err;
-}
-
-/* A home writes a manifest after it has changed something, and not for reading alone. */
-static WAITS enum err write_down(struct system *system, uint32_t account)
-{
-	struct mailbox *mailbox = NULL;
-	enum err err;
-
-	leave(system, account);
-	err = people_login(system->engine, account, &mailbox);
-	if (err == ERR_OK)
-		err = mailbox_create_folder(mailbox, bytes_string("Last"), SPECIAL_NONE);
-	if (mailbox != NULL)
-		mailbox_release(&mailbox);
-	if (err == ERR_OK)
-		err = task_sleep(1000);
-	home_flush_cache(engine_home(system->engine));
-	return err;
-}
-
-static WAITS void at_rest(void *context, struct sim_node *node)
-{
-	struct system *system = context;
-	struct reclaim_exam exam = {.engine = system->engine,
-				    .sim = system->world.sim,
-				    .report = system->report,
-				    .paths = system->paths,
-				    .volume_count = system->world.volume_count,
-				    .live_percent = COMPACT_BELOW,
-				    .quarantine_ms = system->quarantine_ms,
-				    .refer = refer_to_all,
-				    .context = system};
-	enum err err = ERR_OK;
-
-	(void)node;
-	other_side_check(&system->other);
-	if (!system->examined || system->world.sim->failed)
-		return;
-	for (uint32_t i = 0; i < ACCOUNTS && err == ERR_OK; i++)
-		err = write_down(system, i);
-	if (err == ERR_OK && sim_random_below(&system->random, 2) == 0) {
-		err = people_delete(system->engine, system->admin, OTHER_ACCOUNT);
-		other_side_give_up(&system->other);
-	} else if (err == ERR_OK) {
-		err = other_side_settle(&system->other);
-	}
-	if (err == ERR_OK)
-		err = reclaim_exam_run(&exam);
-	for (uint32_t i = 0; i < ACCOUNTS && err == ERR_OK; i++)
-		err = compare_references(system, i);
-	if (err != ERR_OK && err != ERR_CANCELED && !system->world.sim->failed)
-		report_broken(system->report, system->world.sim, "exam", "it ends with %s",
-			      err_name(err));
-	other_side_check(&system->other);
-	system->report->exams++;
-}
-
 static const struct target target = {.start = start,
 				     .stop = stop,
 				     .deliver = deliver,
@@ -764,7 +605,7 @@ static const struct target target = {.start = start,
 				     .expunge = expunge,
 				     .shuffle = shuffle,
 				     .before_quiet = before_quiet,
-				     .at_rest = at_rest};
+				     .at_rest = session_at_rest};
 
 static WAITS enum err add_folders(struct system *system, uint32_t account)
 {

@@ -6,7 +6,6 @@
  * Oracles, by what is on the disks and not by what reclaiming says of itself:
  *   - of each sealed set at least the stated share of bytes is referred to
  *   - each column file belongs to such a set
- *   - of an account that is deleted the journal holds next to nothing
  *   - nothing holds reclaiming up
  */
 #ifndef AEROSTORE_TESTS_SIM_WHOLE_RECLAIM_EXAM_H

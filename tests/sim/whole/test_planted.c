@@ -34,6 +34,13 @@ static const struct hunt hunts[] = {
 	{PLANT_journal_ack_one_replica, "store", store_run, 300},
 	{PLANT_uid_reused_after_restart, "mailbox", mailbox_run, 20},
 	{PLANT_successor_unfinished, "mailbox", mailbox_run, 20},
+	{PLANT_reclaim_ignores_writers, "mailbox", mailbox_run, 20},
+	{PLANT_reclaim_ignores_unseen, "mailbox", mailbox_run, 20},
+	{PLANT_reclaim_ignores_siblings, "mailbox", mailbox_run, 20},
+	{PLANT_closed_reused, "mailbox", mailbox_run, 60},
+	{PLANT_orphans_kept, "mailbox", mailbox_run, 60},
+	{PLANT_removed_column_stays, "mailbox", mailbox_run, 60},
+	{PLANT_deleted_stream_stays, "mailbox", mailbox_run, 60},
 };
 
 static void test_each_is_found(void **state)
