@@ -134,7 +134,8 @@ struct set_list_call {
 
 /*
  * SET_TRUNCATE: drops an unfinished tail. SET_REMOVE: deletes the column; absent is success, and so
- * is another placement's file when `tag` is not zero.
+ * is another placement's file when `tag` is not zero. Without one a file that cannot be opened goes,
+ * too.
  */
 struct set_simple_call {
 	struct wire_call wire;
@@ -145,6 +146,8 @@ struct set_simple_call {
 /* The columns of this volume: those with a set id above `after` (when `resume`), in order. */
 struct set_enumerate_call {
 	struct wire_call wire;
+	/* Instead: u64 ids of sets of which a file is there that could not be opened, all of them. */
+	bool unreadable;
 	bool resume;
 	uint64_t after;
 	/* Items of SET_ENUMERATE_ITEM bytes: the header, the seal id or zeros, u8 set_enumerate_flags. */

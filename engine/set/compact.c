@@ -610,6 +610,45 @@ static WAITS enum err sweep_some(struct blobs *blobs, struct id128 volume, uint6
 	return err;
 }
 
+static WAITS enum err remove_nameless(struct blobs *blobs, struct id128 volume, uint64_t set)
+{
+	const struct directory_record *record = directory_store_get(blobs->directory, set);
+	struct set_simple_call *call;
+	enum err err;
+
+	if (record != NULL && (record->placements.count != 0 || record->successors.count == 0))
+		return ERR_OK;
+	call = ask_create(sizeof(*call), SET_REMOVE, volume, NULL);
+	if (call == NULL)
+		return ERR_NOMEM;
+	call->set = set;
+	err = ask(blobs, call, ask_patience_ms(blobs));
+	ask_release(call);
+	return err;
+}
+
+/*
+ * What a crash left of a column that was being made: without a header that can be read, of a set
+ * that the directory does not know. Other columns of it would have told; an acknowledged blob is in
+ * a set that was born.
+ */
+static WAITS enum err sweep_unreadable(struct blobs *blobs, struct id128 volume)
+{
+	struct set_enumerate_call *call =
+		ask_create(sizeof(*call), SET_ENUMERATE, volume, drop_items);
+	enum err err;
+
+	if (call == NULL)
+		return ERR_NOMEM;
+	call->unreadable = true;
+	err = ask(blobs, call, ask_patience_ms(blobs));
+	for (uint32_t i = 0; err == ERR_OK && i < call->count; i++)
+		err = remove_nameless(blobs, volume,
+				      load_u64(call->items->data + i * sizeof(uint64_t)));
+	ask_release(call);
+	return err;
+}
+
 static WAITS enum err sweep_volume(struct blobs *blobs, struct id128 volume)
 {
 	uint64_t after = 0;
@@ -619,7 +658,7 @@ static WAITS enum err sweep_volume(struct blobs *blobs, struct id128 volume)
 	do
 		err = sweep_some(blobs, volume, &after, &more);
 	while (err == ERR_OK && more);
-	return err;
+	return err == ERR_OK ? sweep_unreadable(blobs, volume) : err;
 }
 
 enum err compact_sweep(struct blobs *blobs)

@@ -385,6 +385,24 @@ static WAITS enum err remove_column(struct member *member, struct member_column 
 	return err == ERR_OK ? remove_file(member, header, COLUMN_PARITY) : err;
 }
 
+/* Those of a set of which nothing can be read here, and of which nothing is to stay. */
+static WAITS enum err remove_unreadable(struct member *member, const struct set_simple_call *call)
+{
+	const size_t step = sizeof(struct member_unreadable);
+	enum err err = ERR_OK;
+
+	for (size_t at = 0; id128_is_zero(call->tag) && at < member->unreadable.size; at += step) {
+		struct member_unreadable item;
+		struct column_header header;
+
+		memcpy(&item, member->unreadable.data + at, step);
+		header = (struct column_header){.set = item.set, .column = item.column};
+		if (item.set == call->set && err == ERR_OK)
+			err = remove_file(member, &header, item.kind);
+	}
+	return err;
+}
+
 /* ---- enumerating ---- */
 
 #define ENUMERATE_BATCH 64u
@@ -410,6 +428,25 @@ static size_t next_batch(struct member *member, const struct set_enumerate_call 
 			count++;
 	}
 	return count;
+}
+
+static enum err enumerate_unreadable(struct member *member, struct set_enumerate_call *call)
+{
+	const size_t step = sizeof(struct member_unreadable);
+	const size_t count = member->unreadable.size / step;
+
+	call->items = shared_create(count * sizeof(uint64_t));
+	if (call->items == NULL)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		struct member_unreadable item;
+
+		memcpy(&item, member->unreadable.data + i * step, step);
+		/* One that was made anew is a column as any other. */
+		if (map_get(&member->columns, &item.set) == NULL)
+			store_u64(call->items->data + call->count++ * sizeof(uint64_t), item.set);
+	}
+	return ERR_OK;
 }
 
 static enum err enumerate(struct member *member, struct set_enumerate_call *call)
@@ -533,7 +570,9 @@ static WAITS enum err dispatch(struct member *member, struct wire_call *call)
 		return member_rebuild(member, (struct set_rebuild_call *)call);
 	column = find(member, set);
 	if (column == NULL)
-		return call->operation == SET_REMOVE ? ERR_OK : ERR_NOTFOUND;
+		return call->operation == SET_REMOVE
+			       ? remove_unreadable(member, (struct set_simple_call *)call)
+			       : ERR_NOTFOUND;
 	member_column_enter(column);
 	err = perform(member, column, call);
 	member_column_leave(member, column);
@@ -580,7 +619,10 @@ static void serve(void *context, struct wire_call *call)
 		return;
 	}
 	if (call->operation == SET_ENUMERATE) {
-		wire_reply(call, enumerate(member, (struct set_enumerate_call *)call));
+		struct set_enumerate_call *which = (struct set_enumerate_call *)call;
+
+		wire_reply(call, which->unreadable ? enumerate_unreadable(member, which)
+						   : enumerate(member, which));
 		return;
 	}
 	request = memory_allocate(sizeof(*request));
@@ -609,6 +651,7 @@ static WAITS void destroy(struct member *member)
 		member_column_destroy(column);
 	map_finish(&member->columns);
 	memory_free(member->pages);
+	buf_finish(&member->unreadable);
 	memory_free(member);
 }
 

@@ -49,11 +49,18 @@ struct member_page {
 
 struct rebuild;
 
+struct member_unreadable {
+	uint64_t set;
+	uint8_t column;
+	enum column_kind kind;
+};
+
 struct member {
 	struct volume *volume;
 	struct wire *wire;
 	struct sched *sched;
-	struct map columns; /* set id to struct member_column */
+	struct map columns;    /* set id to struct member_column */
+	struct buf unreadable; /* struct member_unreadable: files that the scan could not open */
 	struct group tasks;
 	unsigned appends; /* under way */
 	uint64_t tick;	  /* orders the uses of files */

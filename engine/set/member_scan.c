@@ -333,7 +333,9 @@ enum err member_scan(struct member *member)
 			env_log(sched_env(member->sched),
 				"event=column-unreadable set=%016llx column=%u err=%s",
 				(unsigned long long)set, index, err_name(err));
-			err = ERR_OK;
+			buf_put(&member->unreadable, &(struct member_unreadable){set, index, kind},
+				sizeof(struct member_unreadable));
+			err = member->unreadable.err;
 		}
 	}
 	buf_finish(&names);

@@ -118,30 +118,6 @@ static bool is_listed(const struct buf *sets, uint64_t set)
 	return false;
 }
 
-/*
- * A file that a crash left before its header was on the disk: nobody knows what it is, and a
- * rebuild may want to. aerofsck names it.
- */
-static WAITS bool is_headless(const char *folder, const char *name)
-{
-	uint8_t bytes[COLUMN_HEADER_SIZE];
-	struct column_header header;
-	struct env_file *file = NULL;
-	struct buf path = {0};
-	enum err err;
-
-	buf_printf(&path, "%s/%s", folder, name);
-	buf_put_u8(&path, '\0');
-	err = path.err != ERR_OK ? path.err : io_open((const char *)path.data, 0, &file);
-	if (err == ERR_OK)
-		err = io_read_exact(file, 0, bytes, sizeof(bytes));
-	if (err == ERR_OK)
-		err = column_header_decode(bytes, &header);
-	io_close(&file);
-	buf_finish(&path);
-	return err != ERR_OK;
-}
-
 static WAITS enum err look_at_files(struct reclaim_exam *exam, const char *path,
 				    const struct buf *sets)
 {
@@ -158,9 +134,8 @@ static WAITS enum err look_at_files(struct reclaim_exam *exam, const char *path,
 		uint8_t column;
 
 		at += strlen(name) + 1;
-		if ((column_parse_name(name, &set, &column, &kind) != ERR_OK ||
-		     !is_listed(sets, set)) &&
-		    !is_headless((const char *)folder.data, name))
+		if (column_parse_name(name, &set, &column, &kind) != ERR_OK ||
+		    !is_listed(sets, set))
 			report_broken(exam->report, exam->sim, "space",
 				      "%s/columns/%s belongs to no set", path, name);
 	}
