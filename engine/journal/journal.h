@@ -54,6 +54,8 @@ void vector_finish(struct vector *vector);
 uint64_t vector_get(const struct vector *vector, struct id128 incarnation);
 /* Raises to `seq` when higher. */
 MUST_USE enum err vector_raise(struct vector *vector, struct id128 incarnation, uint64_t seq);
+/* As if it had never been raised for it. */
+void vector_forget(struct vector *vector, struct id128 incarnation);
 MUST_USE enum err vector_merge(struct vector *vector, const struct vector *other);
 /* a covers all of b. */
 bool vector_covers(const struct vector *a, const struct vector *b);

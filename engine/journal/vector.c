@@ -81,6 +81,17 @@ enum err vector_raise(struct vector *vector, struct id128 incarnation, uint64_t 
 	return ERR_OK;
 }
 
+void vector_forget(struct vector *vector, struct id128 incarnation)
+{
+	size_t position = position_of(vector, incarnation);
+
+	if (!is_at(vector, position, incarnation))
+		return;
+	vector->count--;
+	memmove(&vector->items[position], &vector->items[position + 1],
+		(vector->count - position) * sizeof(*vector->items));
+}
+
 enum err vector_merge(struct vector *vector, const struct vector *other)
 {
 	for (size_t i = 0; i < other->count; i++) {

@@ -6,10 +6,14 @@
  *
  * Trust: a writer signs the last entry of each of its batches; the digest of
  * the entry before is inside each envelope. So of each writer's run the last
- * signed entry is verified, and those before it by the chain. Entries behind
- * the last signed one wait for the rest of their batch. An entry that cannot be
- * opened, or is not the one that the chain names, is reported and passed; the
- * others stay readable.
+ * signed entry is verified, and those before it by the chain. An entry before
+ * it that cannot be opened, or is not the one that the chain names, is reported
+ * and passed; the others stay readable.
+ *
+ * Entries behind the last signature that holds wait, and are never passed: the
+ * rest of their batch may come, or the node's right key. Meanwhile they are not
+ * read again, so that they hide nothing; a signature of their writer's that
+ * holds has them read again from the first.
  */
 #include "engine/mailbox/internal.h"
 
@@ -49,6 +53,7 @@ struct drain {
 	struct pending *items;
 	size_t count;
 	bool met_operations;	/* of another home: ours are in the state */
+	bool resumed;		/* some that waited are to be read again */
 	bool without_summaries; /* there is no room for their block */
 };
 
@@ -102,6 +107,8 @@ static WAITS enum err read_deliveries(struct drain *drain, bool *more)
 	bool complete;
 	enum err err = account_state_vector(&mailbox->state, &after);
 
+	if (!err)
+		err = vector_merge(&after, &mailbox->unvouched);
 	if (!err)
 		err = journal_read(mailbox->home->options.journal, mailbox->stream, &after,
 				   DRAIN_BATCH, collect, drain, NULL, &complete, more);
@@ -173,6 +180,51 @@ static void report(struct drain *drain, const struct pending *pending, const cha
 		(unsigned long long)pending->seq);
 }
 
+static enum err put_off(struct drain *drain, size_t from, size_t to)
+{
+	const struct pending *last = &drain->items[to - 1];
+
+	for (size_t i = from; i < to; i++)
+		drain->items[i].verdict = VERDICT_WAIT;
+	return vector_raise(&drain->mailbox->unvouched, last->incarnation, last->seq);
+}
+
+static uint64_t drained_to(const struct drain *drain, struct id128 incarnation)
+{
+	const struct operation_drained *head =
+		account_state_drained(&drain->mailbox->state, incarnation);
+
+	return head ? head->seq : 0;
+}
+
+/* Whether its writer's entries before it wait already. */
+static bool is_behind_others(const struct drain *drain, const struct pending *first)
+{
+	return vector_get(&drain->mailbox->unvouched, first->incarnation) >
+	       drained_to(drain, first->incarnation);
+}
+
+/* items[from .. to) of a writer whose entries before them wait. */
+static enum err judge_behind_others(struct drain *drain, size_t from, size_t to)
+{
+	uint64_t before = drained_to(drain, drain->items[from].incarnation);
+	bool vouched = false;
+
+	for (size_t i = from; i < to && !vouched; i++) {
+		/* A batch is shorter; what one reading cannot hold can be judged by none. */
+		if (drain->items[i].seq - before > DRAIN_BATCH)
+			break;
+		vouched = signature_holds(drain, &drain->items[i]);
+	}
+	if (!vouched)
+		return put_off(drain, from, to);
+	for (size_t i = from; i < to; i++)
+		drain->items[i].verdict = VERDICT_WAIT;
+	vector_forget(&drain->mailbox->unvouched, drain->items[from].incarnation);
+	drain->resumed = true;
+	return ERR_OK;
+}
+
 /* items[from .. to) of one writer. The chain is followed backwards from the last signature. */
 static enum err judge_run(struct drain *drain, size_t from, size_t to)
 {
@@ -181,14 +233,15 @@ static enum err judge_run(struct drain *drain, size_t from, size_t to)
 	bool vouched = false;
 
 	while (last > from && !signature_holds(drain, &items[last - 1])) {
-		/* A signature that does not hold is no end of a batch, but damage. */
-		if (items[last - 1].is_signed) {
-			items[last - 1].verdict = VERDICT_BROKEN;
+		if (items[last - 1].is_signed)
 			report(drain, &items[last - 1], "signature");
-		} else if (items[last - 1].verdict == VERDICT_ACCEPT) {
-			items[last - 1].verdict = VERDICT_WAIT;
-		}
 		last--;
+	}
+	if (last < to) {
+		enum err err = put_off(drain, last, to);
+
+		if (err)
+			return err;
 	}
 	for (size_t i = last; i > from; i--) {
 		struct pending *pending = &items[i - 1];
@@ -227,7 +280,9 @@ static enum err judge(struct drain *drain)
 			    drain->items[to].seq != drain->items[to - 1].seq + 1)
 				break;
 		}
-		err = judge_run(drain, from, to);
+		err = is_behind_others(drain, &drain->items[from])
+			      ? judge_behind_others(drain, from, to)
+			      : judge_run(drain, from, to);
 	}
 	return err;
 }
@@ -530,7 +585,6 @@ static void forget_drained(struct drain *drain)
 static WAITS enum err drain_batch(struct mailbox *mailbox, bool *more)
 {
 	struct drain drain = {.mailbox = mailbox};
-	bool progress; /* else it would go on for ever over entries that wait */
 	enum err err;
 
 	drain.items = memory_array(DRAIN_BATCH, sizeof(*drain.items));
@@ -548,11 +602,10 @@ static WAITS enum err drain_batch(struct mailbox *mailbox, bool *more)
 		choose_folders(&drain);
 		err = write_batch(&drain);
 	}
-	progress = drain.met_operations || accepted(&drain);
 	if (!err)
 		mailbox->home->counters.deliveries_drained += accepted(&drain);
-	if (err || !progress)
-		*more = false;
+	/* Each one met is drained now, or read no more, or read again once. */
+	*more = !err && (drain.resumed || (*more && (drain.count || drain.met_operations)));
 	drain_finish(&drain);
 	return err;
 }

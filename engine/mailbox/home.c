@@ -84,6 +84,7 @@ static void finish_state(struct mailbox *mailbox)
 	summaries_destroy(&mailbox->summaries);
 	free_folder_homes(mailbox);
 	vector_finish(&mailbox->skip);
+	vector_finish(&mailbox->unvouched);
 	memory_free(mailbox->folder_list);
 	buf_finish(&mailbox->folder_names);
 }

@@ -98,6 +98,7 @@ struct mailbox {
 	bool broken;		 /* not to be shown or written any more: load anew */
 	struct map folder_homes; /* folder id -> struct folder_home */
 	struct vector skip;	 /* delivery writers' incarnations, at UINT64_MAX */
+	struct vector unvouched; /* deliveries that wait for their writer's signature (drain.c) */
 
 	/*
 	 * The term: since the last promise, which is in the name of this object: two of one account
