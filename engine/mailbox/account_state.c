@@ -46,6 +46,7 @@ void account_state_finish(struct account_state *state)
 		buf_finish(&state->held[i].plain);
 	memory_free(state->folders);
 	horizons_finish(&state->horizons);
+	past_names_finish(&state->past_names);
 	memory_free(state->writers.ids);
 	memory_free(state->deleted_folders);
 	memory_free(state->subscriptions);
@@ -378,6 +379,26 @@ void account_state_forget(struct account_state *state, const struct vector *stab
 
 /* ---- operations ---- */
 
+void account_state_raise_uidvalidity(struct account_state *state, struct folder *folder,
+				     uint32_t uidvalidity)
+{
+	if (uidvalidity <= folder->uidvalidity)
+		return;
+	folder->uidvalidity = uidvalidity;
+	state->folders_version++;
+}
+
+/* Also of a folder that is deleted already: somebody may have been shown it. */
+static enum err note_uidvalidity(struct account_state *state, const struct operation *operation)
+{
+	const struct operation_folder *create = &operation->create;
+
+	if (create->uidvalidity > state->uidvalidity_top)
+		state->uidvalidity_top = create->uidvalidity;
+	return past_names_put(&state->past_names, create->name, operation->folder,
+			      create->uidvalidity);
+}
+
 static enum err make_folder(struct account_state *state, const struct operation *operation,
 			    struct stamp stamp)
 {
@@ -387,8 +408,7 @@ static enum err make_folder(struct account_state *state, const struct operation 
 	/* INBOX and the other first folders may be made by two homes: one id, one state. */
 	if (err == ERR_EXISTS) {
 		folder = account_state_folder(state, operation->folder);
-		if (operation->create.uidvalidity < folder->uidvalidity)
-			folder->uidvalidity = operation->create.uidvalidity;
+		account_state_raise_uidvalidity(state, folder, operation->create.uidvalidity);
 	} else if (err) {
 		return err;
 	} else {
@@ -396,10 +416,7 @@ static enum err make_folder(struct account_state *state, const struct operation 
 		folder->special_use = (enum special_use)operation->create.special_use;
 		folder->fixed = operation->create.fixed;
 	}
-	if (!is_later(state, stamp, folder->name_stamp))
-		return ERR_OK;
-	folder->name_stamp = stamp;
-	return folder_set_name(folder, operation->create.name);
+	return account_state_name_folder(state, folder, operation->create.name, stamp);
 }
 
 enum err account_state_name_folder(struct account_state *state, struct folder *folder,
@@ -472,6 +489,15 @@ static bool concerns_messages(enum operation_kind kind)
 	       kind == OPERATION_STAMP || kind == OPERATION_TOUCH || kind == OPERATION_DROPPED;
 }
 
+/* As earlier versions renamed. */
+static enum err rename_folder(struct account_state *state, struct folder *folder, struct bytes name,
+			      struct stamp stamp)
+{
+	enum err err = past_names_put(&state->past_names, name, folder->id, folder->uidvalidity);
+
+	return err ? err : account_state_name_folder(state, folder, name, stamp);
+}
+
 static enum err apply_in_folder(struct account_state *state, struct folder *folder,
 				const struct operation *operation, const struct touch *touch)
 {
@@ -484,7 +510,7 @@ static enum err apply_in_folder(struct account_state *state, struct folder *fold
 		collection_touch_removals(messages, touch);
 	switch (operation->kind) {
 	case OPERATION_FOLDER_NAME:
-		return account_state_name_folder(state, folder, operation->name, stamp);
+		return rename_folder(state, folder, operation->name, stamp);
 	case OPERATION_FOLDER_KEY:
 		return key_folder(state, folder, &operation->key, stamp);
 	case OPERATION_ADD:
@@ -535,9 +561,12 @@ static enum err apply_operation(struct account_state *state, const struct operat
 		return state->listener.block
 			       ? state->listener.block(state->listener.context, operation)
 			       : ERR_OK;
-	if (operation->kind == OPERATION_FOLDER &&
-	    operation->create.uidvalidity > state->uidvalidity_top)
-		state->uidvalidity_top = operation->create.uidvalidity;
+	if (operation->kind == OPERATION_FOLDER) {
+		enum err err = note_uidvalidity(state, operation);
+
+		if (err)
+			return err;
+	}
 	if (account_state_deleted(state, operation->folder))
 		return ERR_OK;
 	if (operation->kind == OPERATION_FOLDER)

@@ -12,7 +12,7 @@
  *        that its writer went on without having ended never takes effect.
  * INV 3  A folder that was deleted never comes back; what was in it, or comes to
  *        it later, is gone. Names, subscriptions and keys are last-writer-wins
- *        registers.
+ *        registers; a folder's UIDVALIDITY is the highest ever given to it.
  * INV 4  account_state_clock() is above the clock of every entry that is in.
  *
  * After ERR_NOMEM or ERR_NEWER the state is not defined any more: drop it.
@@ -21,6 +21,7 @@
 #define AEROSTORE_ENGINE_MAILBOX_ACCOUNT_STATE_H
 
 #include "engine/mailbox/collection.h"
+#include "engine/mailbox/past_names.h"
 
 /* A transaction that comes again within this time is a repetition. */
 #define REPETITION_MS (7ull * 24 * 3600 * 1000)
@@ -99,6 +100,7 @@ struct account_state {
 	size_t held_count, held_capacity;
 	uint64_t clock;
 	uint32_t uidvalidity_top; /* highest ever given to a folder, those deleted included */
+	struct past_names past_names;
 	uint64_t folders_version; /* raised when a folder comes, goes, or is named anew */
 	struct account_listener listener;
 };
@@ -162,6 +164,9 @@ MUST_USE enum err account_state_name_folder(struct account_state *state, struct 
 					    struct bytes name, struct stamp stamp);
 MUST_USE enum err account_state_key_folder(const struct account_state *state, struct folder *folder,
 					   const struct folder_key *key);
+/* The highest counts. */
+void account_state_raise_uidvalidity(struct account_state *state, struct folder *folder,
+				     uint32_t uidvalidity);
 bool account_state_deleted(const struct account_state *state, struct id128 folder);
 /* INV 3. Not one that is deleted already. */
 MUST_USE enum err account_state_delete_folder(struct account_state *state, struct id128 id);

@@ -4,7 +4,8 @@
  *
  *   home.c     logging in, the cache of unlocked accounts     rotate.c   slots, new master keys
  *   load.c     manifest, pages and entries into the state     commit.c   entries out of operations
- *   drain.c    deliveries into operations                     folder.c   folders
+ *   drain.c    deliveries into operations                     folder.c   folders, their keys
+ *   folder_list.c  the list, names                            folder_change.c  CREATE to SUBSCRIBE
  *   view.c     what one session was told                      change.c   flags, expunge, copy
  *   append.c   APPEND                                         keyring.c  the account's keys
  *   mend.c     re-stamping before anything is shown
@@ -39,6 +40,8 @@
 #define OPERATION_PLAIN_MAX (768u * 1024)
 #define OPERATION_BLOBS_MAX 1000u
 #define DRAIN_BATCH 500u
+/* The second that begins 2100. A clock beyond is wrong, and must not use up the numbers. */
+#define UIDVALIDITY_CLOCK_MAX 4102444800u
 #define VIEW_SILENT_MAX 8u
 #define VIEW_RECENT_MAX 8u
 
@@ -94,6 +97,7 @@ struct mailbox {
 	size_t old_count, old_capacity;
 
 	struct account_state state;
+	uint32_t uidvalidity_given; /* the highest by this home, durable or not */
 	struct summaries *summaries;
 	bool broken;		 /* not to be shown or written any more: load anew */
 	struct map folder_homes; /* folder id -> struct folder_home */
@@ -219,13 +223,14 @@ WAITS MUST_USE enum err mailbox_append_keyring(struct mailbox *mailbox, const st
 /* ---- folder.c ---- */
 
 struct folder *mailbox_folder_state(const struct mailbox *mailbox, struct id128 id);
-/* The existing folder of this name; NULL. */
-struct folder *mailbox_folder_named(struct mailbox *mailbox, struct bytes name);
 MUST_USE enum err mailbox_folder_home(struct mailbox *mailbox, struct id128 id,
 				      struct folder_home **out);
 /* Makes INBOX and the special-use folders of a new account. */
 WAITS MUST_USE enum err mailbox_make_first_folders(struct mailbox *mailbox);
 struct id128 mailbox_inbox(const struct mailbox *mailbox);
+/* A new folder, and its first key. */
+MUST_USE enum err mailbox_put_folder(struct mailbox *mailbox, struct change *change,
+				     const struct operation *create);
 /* The folder's key of this epoch, or the one for new messages (epoch NULL). Referenced. */
 MUST_USE enum err mailbox_folder_key(struct mailbox *mailbox, const struct folder *folder,
 				     const uint32_t *epoch, struct key **out);
@@ -241,6 +246,15 @@ MUST_USE enum err mailbox_unwrap_block(void *mailbox, const struct summary_block
 /* A fresh key for the folder, wrapped under `directory`. */
 MUST_USE enum err mailbox_put_folder_key(struct mailbox *mailbox, struct id128 folder,
 					 const struct key *directory, struct change *change);
+
+/* ---- folder_list.c ---- */
+
+/* The existing folder of this name; NULL. */
+struct folder *mailbox_folder_named(struct mailbox *mailbox, struct bytes name);
+/* Whether a folder may be given this name. ERR_INVALID. */
+MUST_USE enum err mailbox_check_name(struct bytes name);
+/* The same; appends it with INBOX in capitals. */
+MUST_USE enum err mailbox_normal_name(struct bytes name, struct buf *out);
 
 /* ---- change.c ---- */
 

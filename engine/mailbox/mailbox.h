@@ -13,7 +13,9 @@
  * and before any other session is shown it.
  *
  * INV 1  One (UIDVALIDITY, UID) names at most one message for all time; UIDs
- *        ascend in every view; UIDVALIDITY never changes.
+ *        ascend in every view. A name never shows a UIDVALIDITY lower than before,
+ *        nor the same for another folder: one that takes a name which had as high
+ *        a one gets a new one with it, and else keeps its own for all time.
  * INV 2  A view changes only in view_sync(): sequence numbers stay what the
  *        client was told; a superseded or expunged UID acts on its message until
  *        view_sync() has reported it, then on nothing.
@@ -123,7 +125,10 @@ WAITS MUST_USE enum err mailbox_create_folder(struct mailbox *mailbox, struct by
 					      enum special_use special_use);
 /* Messages go with it; children stay (the name then does not exist but has children). ERR_DENIED: INBOX. */
 WAITS MUST_USE enum err mailbox_delete_folder(struct mailbox *mailbox, struct bytes name);
-/* With its children; INBOX: its messages move, INBOX stays (RFC 3501, 6.3.5). */
+/*
+ * With its children, all or none: ERR_EXISTS when a folder has any of the names they would have.
+ * INBOX: its messages move, INBOX stays (RFC 3501, 6.3.5).
+ */
 WAITS MUST_USE enum err mailbox_rename_folder(struct mailbox *mailbox, struct bytes from,
 					      struct bytes to);
 WAITS MUST_USE enum err mailbox_subscribe(struct mailbox *mailbox, struct bytes name,

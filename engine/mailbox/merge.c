@@ -355,8 +355,7 @@ static enum err merge_folder(const struct merging *merging, const struct folder 
 		err = make_folder(merging, theirs, &ours);
 	if (err)
 		return err;
-	if (theirs->uidvalidity < ours->uidvalidity)
-		ours->uidvalidity = theirs->uidvalidity;
+	account_state_raise_uidvalidity(merging->into, ours, theirs->uidvalidity);
 	err = account_state_name_folder(merging->into, ours, bytes_string(theirs->name),
 					map_stamp(merging, theirs->name_stamp));
 	if (!err)
@@ -406,6 +405,9 @@ static enum err merge_lists(const struct merging *merging)
 		err = account_state_put_transaction(merging->into,
 						    from->transactions[i].hash.octets,
 						    from->transactions[i].arrival_ms);
+	past_names_raise_floor(&merging->into->past_names, from->past_names.floor);
+	for (size_t i = 0; i < from->past_names.count && !err; i++)
+		err = past_names_join(&merging->into->past_names, &from->past_names.items[i]);
 	return err;
 }
 

@@ -6,7 +6,8 @@
 #include "engine/base/memory.h"
 #include "engine/mailbox/array.h"
 
-#define ROOT_VERSION 1u
+#define ROOT_VERSION 2u
+#define ROOT_VERSION_WITHOUT_NAMES 1u
 #define PAGE_VERSION 1u
 #define LIST_VERSION 1u
 #define PAGE_SPLIT (PAGE_MESSAGES_MAX * 3 / 4)
@@ -631,6 +632,17 @@ static void put_account(const struct account_state *state, struct id_table *writ
 	}
 }
 
+static void put_past_names(const struct past_names *names, struct buf *body)
+{
+	buf_put_u32(body, names->floor);
+	buf_put_varint(body, names->count);
+	for (size_t i = 0; i < names->count; i++) {
+		buf_put_id(body, names->items[i].name);
+		buf_put_id(body, names->items[i].folder);
+		buf_put_u32(body, names->items[i].uidvalidity);
+	}
+}
+
 void root_encode(const struct account_state *state, const struct summaries *summaries,
 		 const struct id128 *list_pages, size_t list_page_count, struct buf *out)
 {
@@ -645,6 +657,7 @@ void root_encode(const struct account_state *state, const struct summaries *summ
 	buf_put_varint(&body, state->folder_count);
 	for (size_t i = 0; i < state->folder_count; i++)
 		put_folder(state, state->folders[i], &writers, &body);
+	put_past_names(&state->past_names, &body);
 	put_page(ROOT_VERSION, &writers, NULL, &body, out);
 	memory_free(writers.ids);
 }
@@ -821,15 +834,33 @@ static enum err take_folder(struct root_reader *reader)
 	return err ? err : cursor->err;
 }
 
+static enum err take_past_names(struct cursor *cursor, struct past_names *out)
+{
+	uint64_t count;
+	enum err err = ERR_OK;
+
+	past_names_raise_floor(out, cursor_u32(cursor));
+	count = cursor_varint(cursor);
+	for (uint64_t i = 0; i < count && !err && !cursor->err; i++) {
+		struct past_name item = {.name = cursor_id(cursor)};
+
+		item.folder = cursor_id(cursor);
+		item.uidvalidity = cursor_u32(cursor);
+		err = cursor->err ? cursor->err : past_names_join(out, &item);
+	}
+	return err ? err : cursor->err;
+}
+
 enum err root_decode(struct cursor *cursor, struct account_state *state,
 		     struct summaries *summaries, struct root *out)
 {
 	struct root_reader reader = {
 		.cursor = cursor, .state = state, .summaries = summaries, .root = out};
+	uint8_t version = cursor_u8(cursor);
 	uint64_t count;
 	enum err err;
 
-	if (cursor_u8(cursor) != ROOT_VERSION)
+	if (version != ROOT_VERSION && version != ROOT_VERSION_WITHOUT_NAMES)
 		return ERR_NEWER;
 	err = take_table(cursor, &reader.writers, intern_writer, state);
 	if (!err)
@@ -842,6 +873,10 @@ enum err root_decode(struct cursor *cursor, struct account_state *state,
 	count = err ? 0 : cursor_varint(cursor);
 	for (uint64_t i = 0; i < count && !err && !cursor->err; i++)
 		err = take_folder(&reader);
+	if (version == ROOT_VERSION_WITHOUT_NAMES)
+		past_names_raise_floor(&state->past_names, state->uidvalidity_top);
+	else if (!err)
+		err = take_past_names(cursor, &state->past_names);
 	memory_free(reader.writers.numbers);
 	return err ? err : cursor->err;
 }

@@ -109,6 +109,7 @@ class Cursor:
         if version > known:
             raise Newer()
         check(version, "version")
+        return version
 
     def end(self):
         check(not self.left(), "bytes left over")
@@ -808,7 +809,7 @@ class Mailbox:
         check(plain is not None, "root")
         cursor = Cursor(plain)
         self.take_keyring(cursor)
-        cursor.version()
+        version = cursor.version(2)
         writers = ids(cursor)
         cursor.varint()
         cursor.take(4)
@@ -833,6 +834,10 @@ class Mailbox:
         pages = []
         for _ in range(cursor.varint()):
             self.take_folder(cursor, writers, pages)
+        if version == 2:
+            cursor.take(4)
+            for _ in range(cursor.varint()):
+                cursor.take(36)
         cursor.end()
         for folder, page, keywords in pages:
             self.take_message_page(folder, page, keywords)

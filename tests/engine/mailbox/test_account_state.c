@@ -122,9 +122,9 @@ static void dump_folder(const struct account_state *state, const struct folder *
 	size_t count = 0;
 
 	collection_check(messages);
-	buf_printf(out, "folder %s top %u reserve %u recent %u modseq %llu size %llu\n",
-		   folder->name, messages->stamp_top, messages->reserve_top, messages->recent_floor,
-		   (unsigned long long)messages->highest_modseq,
+	buf_printf(out, "folder %s valid %u top %u reserve %u recent %u modseq %llu size %llu\n",
+		   folder->name, folder->uidvalidity, messages->stamp_top, messages->reserve_top,
+		   messages->recent_floor, (unsigned long long)messages->highest_modseq,
 		   (unsigned long long)messages->size);
 	for (size_t i = 0; i < messages->count; i++)
 		dump_message(state, messages, collection_at(messages, i), out);
@@ -155,6 +155,9 @@ static void dump(const struct account_state *state, struct buf *out)
 	for (size_t i = 0; i < state->subscription_count; i++)
 		buf_printf(out, "sub %s %d\n", state->subscriptions[i].name,
 			   state->subscriptions[i].subscribed);
+	for (size_t i = 0; i < state->past_names.count; i++)
+		buf_printf(out, "name %u %u\n", load_u32(state->past_names.items[i].name.octets),
+			   state->past_names.items[i].uidvalidity);
 	for (size_t i = 0; i < state->drained_count; i++)
 		buf_printf(out, "drained %llu\n", (unsigned long long)state->drained[i].seq);
 	for (size_t i = 0; i < state->applied.count; i++)
@@ -170,9 +173,8 @@ static void put_folder(struct world *world, unsigned number, struct buf *out)
 	char name[16];
 	struct operation operation = {.kind = OPERATION_FOLDER,
 				      .folder = folder_id(number),
-				      .create = {.uidvalidity = 7}};
+				      .create = {.uidvalidity = 7 + pick(world, 3)}};
 
-	(void)world;
 	snprintf(name, sizeof(name), "f%u", number);
 	operation.create.name = bytes_string(name);
 	operation_encode(&operation, out);
@@ -288,8 +290,9 @@ static void put_other(struct world *world, struct buf *out)
 	snprintf(name, sizeof(name), "n%u", pick(world, 4));
 	switch (pick(world, 5)) {
 	case 0:
-		operation.kind = OPERATION_FOLDER_NAME;
-		operation.name = bytes_string(name);
+		operation.kind = OPERATION_FOLDER;
+		operation.create.name = bytes_string(name);
+		operation.create.uidvalidity = 7 + pick(world, 3);
 		break;
 	case 1:
 		operation.kind = OPERATION_SUBSCRIBE;
@@ -1052,7 +1055,59 @@ static void test_group_without_an_end(void **state)
 	vector_finish(&known);
 }
 
-/* ---- lanes ---- */
+/* ---- what earlier versions wrote ---- */
+
+static void apply_plain(struct account_state *state, uint64_t seq,
+			const struct operation *operation)
+{
+	const struct operation_head head = {.clock = seq};
+	struct buf plain = {0};
+
+	operation_head_encode(&head, &plain);
+	operation_encode(operation, &plain);
+	assert_int_equal(account_state_apply(state, number_id(9, 1), seq, bytes_of_buf(&plain)),
+			 ERR_OK);
+	buf_finish(&plain);
+}
+
+static void test_earlier_versions(void **unused)
+{
+	const struct operation create = {
+		.kind = OPERATION_FOLDER,
+		.folder = folder_id(1),
+		.create = {.name = bytes_string("Sent"), .uidvalidity = 7}};
+	const struct operation name = {
+		.kind = OPERATION_FOLDER_NAME, .folder = folder_id(1), .name = bytes_string("Old")};
+	struct account_state state, loaded;
+	struct buf plain = {0};
+	struct store store;
+	struct root root = {0};
+	struct cursor cursor;
+
+	(void)unused;
+	store_init(&store);
+	account_state_init(&state, NULL);
+	account_state_init(&loaded, NULL);
+	apply_plain(&state, 1, &create);
+	apply_plain(&state, 2, &name);
+	assert_string_equal(state.folders[0]->name, "Old");
+	assert_false(past_names_allow(&state.past_names, bytes_string("Old"), folder_id(2), 7));
+	assert_true(past_names_allow(&state.past_names, bytes_string("Old"), folder_id(2), 8));
+	/* A root that says nothing of names: any may have had any UIDVALIDITY that was given. */
+	root_encode(&state, store.summaries, NULL, 0, &plain);
+	plain.data[0] = 1;
+	plain.size -= 4 + 1 + 2 * 36;
+	cursor = cursor_make(bytes_of_buf(&plain));
+	assert_int_equal(root_decode(&cursor, &loaded, store.summaries, &root), ERR_OK);
+	assert_int_equal(cursor_left(&cursor), 0);
+	assert_false(past_names_allow(&loaded.past_names, bytes_string("Any"), folder_id(2), 7));
+	assert_true(past_names_allow(&loaded.past_names, bytes_string("Any"), folder_id(2), 8));
+	root_finish(&root);
+	buf_finish(&plain);
+	account_state_finish(&state);
+	account_state_finish(&loaded);
+	summaries_destroy(&store.summaries);
+}
 
 int main(void)
 {
@@ -1069,6 +1124,7 @@ int main(void)
 		cmocka_unit_test(test_churn_is_bounded),
 		cmocka_unit_test(test_tombstones_wait),
 		cmocka_unit_test(test_group_without_an_end),
+		cmocka_unit_test(test_earlier_versions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
