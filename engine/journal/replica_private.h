@@ -52,7 +52,7 @@ struct replica {
 	struct marks marks;
 	bool marks_raised,
 		marked; /* not written yet; a record of them goes with this turn's batch */
-	struct journal_position applied;   /* all before it is in the catalog */
+	struct journal_position applied; /* all before it is in the catalog */
 	/*
 	 * Of the record that ends there: where it begins, and its running hash, which pins all
 	 * that lies before it in the segment.

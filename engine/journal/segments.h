@@ -28,11 +28,11 @@
 struct segment {
 	uint64_t number;
 	struct log *log;
-	uint64_t end;	/* bytes of records, those under way included */
-	int64_t live;	/* bytes of records that are still held */
+	uint64_t end;	   /* bytes of records, those under way included */
+	int64_t live;	   /* bytes of records that are still held */
 	uint64_t reserved; /* bytes that have blocks; 0: not known, or given back */
-	size_t readers; /* its file stays while there are any */
-	bool damaged;	/* a scan found damage, or an unfinished end */
+	size_t readers;	   /* its file stays while there are any */
+	bool damaged;	   /* a scan found damage, or an unfinished end */
 };
 
 struct segments {
