@@ -68,6 +68,9 @@ uint64_t blob_floor(const struct blobs *blobs);
  */
 WAITS MUST_USE enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset,
 				  uint64_t size, struct buf *out);
+/* As blob_read(); lends what is in memory already instead of copying it, where it is one piece's. */
+WAITS MUST_USE enum err blob_lend(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset,
+				  uint64_t size, struct lent *out);
 /* Called for each blob that is read; one watcher, NULL: none. */
 void blobs_watch_reads(struct blobs *blobs, void (*read)(void *context, struct id128 blob),
 		       void *context);

@@ -18,13 +18,13 @@ static const struct sealed_name name = {.suite = SUITE_XCHACHA20_POLY1305_BLAKE2
 					.epoch = 7,
 					.blob = {{1}}};
 
-static enum err source(void *context, uint64_t offset, uint64_t size, struct buf *out)
+static enum err source(void *context, uint64_t offset, uint64_t size, struct lent *out)
 {
 	const struct buf *sealed = context;
 
 	ASSERT(offset <= sealed->size && size <= sealed->size - offset);
-	buf_put(out, sealed->data + offset, (size_t)size);
-	return out->err;
+	out->bytes = bytes_make(sealed->data + offset, (size_t)size);
+	return ERR_OK;
 }
 
 /* Frames around `padded`. */

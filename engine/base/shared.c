@@ -42,3 +42,10 @@ struct bytes shared_bytes(const struct shared *shared)
 {
 	return bytes_make(shared->data, shared->size);
 }
+
+void lent_return(struct lent *lent)
+{
+	shared_release(&lent->holder);
+	buf_finish(&lent->own);
+	lent->bytes = bytes_make(NULL, 0);
+}

@@ -26,4 +26,14 @@ struct shared *shared_reference(struct shared *shared);
 void shared_release(struct shared **shared);
 struct bytes shared_bytes(const struct shared *shared);
 
+/* Bytes for reading, and what keeps them: `holder`, or `own`, or neither (they are somebody's). */
+struct lent {
+	struct bytes bytes;
+	struct shared *holder;
+	struct buf own;
+};
+
+/* Gives up what keeps the bytes; zero afterwards. */
+void lent_return(struct lent *lent);
+
 #endif

@@ -22,7 +22,8 @@ struct reader {
 	uint64_t padded, frame_count;
 	/* The window: plaintext of frames [first, end) at the front of `plain`. */
 	uint64_t first, end;
-	struct buf plain, sealed;
+	struct buf plain;
+	struct lent sealed;
 	/* From the trailer and the table. */
 	uint64_t plain_size, chunk_count;
 	struct buf table;
@@ -39,10 +40,10 @@ static uint64_t frame_start(const struct reader *reader, uint64_t index)
 	return minimum(index * FRAME_PLAIN_SIZE, reader->padded);
 }
 
-/* Opens the frames fetched to `sealed` behind the window. */
+/* Opens the frames that were lent behind the window. */
 static enum err open_frames(struct reader *reader, uint64_t end)
 {
-	struct bytes rest = bytes_of_buf(&reader->sealed);
+	struct bytes rest = reader->sealed.bytes;
 
 	for (; reader->end < end; reader->end++) {
 		uint64_t size = frame_start(reader, reader->end + 1) -
@@ -101,15 +102,13 @@ WAITS static enum err move_window(struct reader *reader, uint64_t first, uint64_
 		return err;
 	offset = frame_start(reader, kept) + kept * TAG_SIZE;
 	size = frame_start(reader, end) - frame_start(reader, kept) + (end - kept) * TAG_SIZE;
-	buf_clear(&reader->sealed);
 	err = reader->source(reader->context, offset, size, &reader->sealed);
-	if (err != ERR_OK)
-		return err;
-	if (reader->sealed.err != ERR_OK)
-		return reader->sealed.err;
-	if (reader->sealed.size != size)
-		return ERR_AUTH;
-	return open_frames(reader, end);
+	if (err == ERR_OK && reader->sealed.bytes.size != size)
+		err = ERR_AUTH;
+	if (err == ERR_OK)
+		err = open_frames(reader, end);
+	lent_return(&reader->sealed);
+	return err;
 }
 
 /*
@@ -315,6 +314,5 @@ enum err blob_open_range(const struct sealed_name *name, const uint8_t key[KEY_S
 out:
 	buf_finish(&reader.plain);
 	buf_finish(&reader.table);
-	buf_finish(&reader.sealed);
 	return err;
 }

@@ -20,6 +20,7 @@
 #ifndef AEROSTORE_ENGINE_CRYPTO_SEALED_H
 #define AEROSTORE_ENGINE_CRYPTO_SEALED_H
 
+#include "engine/base/shared.h"
 #include "engine/crypto/key.h"
 #include "engine/task.h"
 
@@ -69,10 +70,11 @@ uint64_t padded_size(uint64_t size);
 /* ---- reading ---- */
 
 /*
- * Reads ciphertext [offset, offset + size) of the blob, appending exactly that to `out`; it is a
- * WAITS call of the caller's.
+ * Reads ciphertext [offset, offset + size) of the blob and lends exactly that, until the reader
+ * returns it; `out` is empty before. It is a WAITS call of the caller's. What is lent is opened
+ * where it lies: no copy is made of it.
  */
-typedef enum err blob_source(void *context, uint64_t offset, uint64_t size, struct buf *out);
+typedef enum err blob_source(void *context, uint64_t offset, uint64_t size, struct lent *out);
 
 /*
  * Appends plaintext [offset, offset + size), clamped to what there is, to `out`. Fetches only the

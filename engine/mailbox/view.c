@@ -295,10 +295,10 @@ struct source {
 	const struct blob_ref *ref;
 };
 
-static WAITS enum err read_source(void *context, uint64_t offset, uint64_t size, struct buf *out)
+static WAITS enum err read_source(void *context, uint64_t offset, uint64_t size, struct lent *out)
 {
 	const struct source *source = context;
-	enum err err = blob_read(source->blobs, source->ref, offset, size, out);
+	enum err err = blob_lend(source->blobs, source->ref, offset, size, out);
 
 	/* The message is here; what is not there any more is its text. */
 	return err == ERR_NOTFOUND ? ERR_CORRUPT : err;

@@ -518,8 +518,9 @@ static WAITS enum err find_piece(struct blobs *blobs, uint64_t set, struct id128
 
 /* ---- blobs ---- */
 
-static WAITS enum err append_piece(struct blobs *blobs, const struct blob_ref *ref, uint64_t set,
-				   uint32_t piece, uint64_t from, uint64_t to, struct buf *out)
+/* [from, to) of the blob, which lies in that piece. */
+static WAITS enum err lend_piece(struct blobs *blobs, const struct blob_ref *ref, uint64_t set,
+				 uint32_t piece, uint64_t from, uint64_t to, struct lent *out)
 {
 	struct shared *record = NULL;
 	struct bytes payload;
@@ -531,14 +532,12 @@ static WAITS enum err append_piece(struct blobs *blobs, const struct blob_ref *r
 	payload = bytes_slice(shared_bytes(record), RECORD_HEADER_SIZE, load_u32(record->data + 8));
 	/* Every piece but the last is whole, so a short one in the middle is another blob's. */
 	if (from < start || to - start > payload.size) {
-		err = ERR_CORRUPT;
-	} else {
-		buf_put_bytes(out,
-			      bytes_slice(payload, (size_t)(from - start), (size_t)(to - from)));
-		err = out->err;
+		shared_release(&record);
+		return ERR_CORRUPT;
 	}
-	shared_release(&record);
-	return err;
+	out->bytes = bytes_slice(payload, (size_t)(from - start), (size_t)(to - from));
+	out->holder = record;
+	return ERR_OK;
 }
 
 static const struct blob_extent *extent_of(const struct blob_ref *ref, uint32_t piece)
@@ -553,35 +552,83 @@ static const struct blob_extent *extent_of(const struct blob_ref *ref, uint32_t 
 	return NULL;
 }
 
-enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset, uint64_t size,
-		   struct buf *out)
+/* What lies in one piece from `offset` on, at most up to `end`. */
+static WAITS enum err lend_next(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset,
+				uint64_t end, struct lent *out)
 {
-	uint64_t end;
-	enum err err = ERR_OK;
+	uint32_t piece = (uint32_t)(offset / PIECE_SIZE);
+	uint64_t piece_end = ((uint64_t)piece + 1) * PIECE_SIZE;
+	const struct blob_extent *extent = extent_of(ref, piece);
 
+	if (extent == NULL)
+		return ERR_CORRUPT;
+	return lend_piece(blobs, ref, extent->set, piece, offset, piece_end < end ? piece_end : end,
+			  out);
+}
+
+static enum err begin_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset,
+			   uint64_t size)
+{
 	if (offset > ref->size || size > ref->size - offset)
 		return ERR_INVALID;
 	blobs->read_count++;
 	latency_budget_earn(&blobs->health.budget);
 	if (blobs->read != NULL)
 		blobs->read(blobs->read_context, ref->id);
-	end = offset + size;
-	while (err == ERR_OK && offset < end) {
-		uint32_t piece = (uint32_t)(offset / PIECE_SIZE);
-		uint64_t piece_end = ((uint64_t)piece + 1) * PIECE_SIZE;
-		const struct blob_extent *extent = extent_of(ref, piece);
+	return ERR_OK;
+}
 
-		if (extent == NULL)
-			return ERR_CORRUPT;
-		if (piece_end > end)
-			piece_end = end;
-		err = append_piece(blobs, ref, extent->set, piece, offset, piece_end, out);
-		offset = piece_end;
+static WAITS enum err append_all(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset,
+				 uint64_t end, struct buf *out)
+{
+	enum err err = ERR_OK;
+
+	while (err == ERR_OK && offset < end) {
+		struct lent part = {.holder = NULL};
+
+		err = lend_next(blobs, ref, offset, end, &part);
+		if (err == ERR_OK) {
+			offset += part.bytes.size;
+			buf_put_bytes(out, part.bytes);
+			err = out->err;
+		}
+		lent_return(&part);
 	}
-	/* Neither absence nor damage is loss while one is away that may have it. */
-	if ((err == ERR_NOTFOUND || err == ERR_CORRUPT) && blobs_someone_is_away(blobs))
-		return ERR_UNAVAILABLE;
 	return err;
+}
+
+/* Neither absence nor damage is loss while one is away that may have it. */
+static enum err judge_read(const struct blobs *blobs, enum err err)
+{
+	return (err == ERR_NOTFOUND || err == ERR_CORRUPT) && blobs_someone_is_away(blobs)
+		       ? ERR_UNAVAILABLE
+		       : err;
+}
+
+enum err blob_read(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset, uint64_t size,
+		   struct buf *out)
+{
+	enum err err = begin_read(blobs, ref, offset, size);
+
+	if (err != ERR_OK)
+		return err;
+	return judge_read(blobs, append_all(blobs, ref, offset, offset + size, out));
+}
+
+enum err blob_lend(struct blobs *blobs, const struct blob_ref *ref, uint64_t offset, uint64_t size,
+		   struct lent *out)
+{
+	enum err err = begin_read(blobs, ref, offset, size);
+
+	if (err != ERR_OK || size == 0)
+		return err;
+	if (offset / PIECE_SIZE == (offset + size - 1) / PIECE_SIZE) {
+		err = lend_next(blobs, ref, offset, offset + size, out);
+	} else {
+		err = append_all(blobs, ref, offset, offset + size, &out->own);
+		out->bytes = bytes_of_buf(&out->own);
+	}
+	return judge_read(blobs, err);
 }
 
 void blobs_watch_reads(struct blobs *blobs, void (*read)(void *context, struct id128 blob),

@@ -37,7 +37,7 @@ struct sealed {
 	size_t fail_after;
 };
 
-static enum err fetch(void *context, uint64_t offset, uint64_t size, struct buf *out)
+static enum err fetch(void *context, uint64_t offset, uint64_t size, struct lent *out)
 {
 	struct sealed *sealed = context;
 
@@ -47,7 +47,7 @@ static enum err fetch(void *context, uint64_t offset, uint64_t size, struct buf 
 		return sealed->fail;
 	sealed->fetches++;
 	sealed->fetched += size;
-	buf_put(out, sealed->frames.data + offset, (size_t)size);
+	out->bytes = bytes_make(sealed->frames.data + offset, (size_t)size);
 	return ERR_OK;
 }
 

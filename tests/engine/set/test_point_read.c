@@ -33,6 +33,24 @@ static void assert_cost(struct blobs_fixture *fixture, size_t index, uint64_t ca
 	assert_int_equal(count.bytes_read, bytes);
 }
 
+/* What is lent is what was read, where it was read to; only what lies in two pieces is copied. */
+static void assert_lent(struct blobs_fixture *fixture, size_t index, bool copied)
+{
+	const struct blob_ref *ref = &fixture->known[index].ref;
+	const uint64_t offset = copied ? PIECE_SIZE - 100 : 100;
+	struct lent lent = {.holder = NULL};
+	struct buf read = {0};
+
+	assert_int_equal(blob_lend(fixture->blobs, ref, offset, 1000, &lent), ERR_OK);
+	assert_int_equal(lent.own.size, copied ? 1000 : 0);
+	if (!copied)
+		assert_ptr_equal(lent.bytes.data, lent.holder->data + RECORD_HEADER_SIZE + offset);
+	assert_int_equal(blob_read(fixture->blobs, ref, offset, 1000, &read), ERR_OK);
+	assert_true(bytes_equal(lent.bytes, bytes_of_buf(&read)));
+	lent_return(&lent);
+	buf_finish(&read);
+}
+
 static void read_points(void *argument)
 {
 	struct blobs_fixture *fixture = argument;
@@ -46,7 +64,11 @@ static void read_points(void *argument)
 	/* Open: its place is known. */
 	for (unsigned i = 0; i < BLOBS; i += 100)
 		assert_cost(fixture, i, 1, record);
+	assert_lent(fixture, 0, false);
+	assert_int_equal(blobs_fixture_put(fixture, PIECE_SIZE * 2, 0), ERR_OK);
+	assert_lent(fixture, BLOBS, true);
 	assert_int_equal(blobs_settle(fixture->blobs), ERR_OK);
+	assert_lent(fixture, 0, false);
 	/* Sealed: a page of the set's index says where, and is remembered. */
 	for (unsigned i = 0; i < BLOBS; i += 100)
 		assert_int_equal(blobs_fixture_get(fixture, i), ERR_OK);
