@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	ASSERT(open == 0 && others <= ADDRESS_COUNT_MAX);
 	address_list_finish(&list);
-	render_envelope(&out, &envelope, false);
+	render_envelope(&out, &envelope);
 	response_check(&out);
 	buf_finish(&out);
 	return 0;

@@ -30,11 +30,11 @@ static void parse_set(struct imap_parser *parser)
 
 static void parse_date_time(struct imap_parser *parser)
 {
-	uint64_t ms;
+	int64_t seconds;
 	int16_t zone;
 
-	imap_date_time(parser, &ms, &zone);
-	ASSERT(imap_failed(parser) || (ms != 0 && zone > -1440 && zone < 1440));
+	imap_date_time(parser, &seconds, &zone);
+	ASSERT(imap_failed(parser) || (zone > -1440 && zone < 1440));
 }
 
 static void parse_flags(struct imap_parser *parser, bool optional)
@@ -94,10 +94,8 @@ static void parse_one(struct imap_parser *parser, uint8_t production)
 		taken = imap_list_mailbox(parser);
 		break;
 	case 5:
-		taken = imap_mailbox(parser, false);
-		break;
-	case 6:
-		taken = imap_mailbox(parser, true);
+	case 6: /* as the corpus numbers them */
+		taken = imap_mailbox(parser);
 		break;
 	case 7:
 		(void)imap_number(parser);

@@ -36,14 +36,13 @@ static inline void parts_check_one(const struct summary *summary, const struct p
 	       part->parent->body_offset + part->parent->body_size);
 }
 
-static inline void parts_render(const struct summary *summary, bool utf8)
+static inline void parts_render(const struct summary *summary)
 {
 	struct buf out = {0};
 
-	render_structure(&out, summary->root, true, utf8);
-	render_structure(&out, summary->root, false, utf8);
-	render_envelope(&out, summary->root->envelope, utf8);
-	/* With utf8 there may be 8-bit text in quotes only. */
+	render_structure(&out, summary->root, true);
+	render_structure(&out, summary->root, false);
+	render_envelope(&out, summary->root->envelope);
 	response_check(&out);
 	buf_finish(&out);
 }
@@ -57,8 +56,7 @@ static inline void parts_check(const struct summary *summary)
 		count++;
 	}
 	ASSERT(count == summary->part_count && count <= SUMMARY_PARTS_MAX);
-	parts_render(summary, false);
-	parts_render(summary, true);
+	parts_render(summary);
 }
 
 static inline void parts_check_section(const struct summary *summary, struct bytes text)

@@ -49,16 +49,18 @@ struct fetch_request {
 /* The items behind the set, into the parser's arena. `uid`: UID FETCH, which always shows it. */
 void fetch_parse(struct imap_parser *parser, bool uid, struct fetch_request *out);
 
-/* One command's work; fetch_finish() frees. Zero but for the first two before the first message. */
+/* One command's work; fetch_finish() frees. Zero but for the first three before the first message. */
 struct fetch {
 	struct imap_session *session;
 	const struct fetch_request *request;
+	bool marks; /* a message that is not \Seen is shown as if it were: the caller makes it so */
 	/* Of the message in progress. */
 	uint32_t sequence;
 	struct message message;
 	struct summary summary;
 	struct buf encoded, scratch;
-	bool sent; /* part of its response is on the way */
+	bool marked; /* shown \Seen, and is not yet */
+	bool sent;   /* part of its response is on the way */
 	/* FLAGS as text, most messages have those of the one before. */
 	struct buf flags_text;
 	struct flags flags;
@@ -66,10 +68,12 @@ struct fetch {
 };
 
 /*
- * Answers for one message; `show_flags` adds FLAGS that were not asked for. ERR_NOTFOUND: expunged
- * meanwhile, nothing said. When session->over is set the response is in pieces.
+ * Answers for one message. ERR_NOTFOUND: expunged meanwhile, nothing said. When session->over is set
+ * the response is in pieces.
  */
-WAITS MUST_USE enum err fetch_message(struct fetch *fetch, uint32_t sequence, bool show_flags);
+WAITS MUST_USE enum err fetch_message(struct fetch *fetch, uint32_t sequence);
+/* Sends what has gathered of the response in progress once it is a piece. ERR_CLOSED. */
+WAITS MUST_USE enum err fetch_send_piece(struct fetch *fetch);
 /* One section as nstring (fetch_section.c). */
 WAITS MUST_USE enum err fetch_put_section(struct fetch *fetch, const struct fetch_item *item);
 void fetch_finish(struct fetch *fetch);

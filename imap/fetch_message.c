@@ -3,11 +3,6 @@
 
 #include "imap/render.h"
 
-static bool utf8_of(const struct fetch *fetch)
-{
-	return (fetch->session->enabled & IMAP_ENABLED_UTF8) != 0;
-}
-
 static bool same_flags(const struct fetch *fetch)
 {
 	const struct flags *flags = &fetch->message.flags;
@@ -59,12 +54,11 @@ static enum err put_item(struct fetch *fetch, const struct fetch_item *item)
 		render_number(out, fetch->message.size);
 		break;
 	case FETCH_ENVELOPE:
-		render_envelope(out, fetch->summary.root->envelope, utf8_of(fetch));
+		render_envelope(out, fetch->summary.root->envelope);
 		break;
 	case FETCH_BODY:
 	case FETCH_BODYSTRUCTURE:
-		render_structure(out, fetch->summary.root, item->kind == FETCH_BODYSTRUCTURE,
-				 utf8_of(fetch));
+		render_structure(out, fetch->summary.root, item->kind == FETCH_BODYSTRUCTURE);
 		break;
 	case FETCH_SECTION:
 		return fetch_put_section(fetch, item);
@@ -72,7 +66,7 @@ static enum err put_item(struct fetch *fetch, const struct fetch_item *item)
 	return ERR_OK;
 }
 
-static enum err put_items(struct fetch *fetch, bool show_flags)
+static enum err put_items(struct fetch *fetch)
 {
 	const struct fetch_request *request = fetch->request;
 	struct buf *out = &fetch->session->out;
@@ -85,10 +79,12 @@ static enum err put_items(struct fetch *fetch, bool show_flags)
 		if (i != 0)
 			buf_put_u8(out, ' ');
 		err = put_item(fetch, &request->items[i]);
+		if (err == ERR_OK)
+			err = fetch_send_piece(fetch);
 		if (err != ERR_OK)
 			return err;
 	}
-	if (show_flags && (request->kinds >> FETCH_FLAGS & 1) == 0) {
+	if (fetch->marked && (request->kinds >> FETCH_FLAGS & 1) == 0) {
 		buf_put_string(out, " FLAGS ");
 		put_flags(fetch);
 	}
@@ -109,7 +105,7 @@ static enum err load_summary(struct fetch *fetch)
 	return err;
 }
 
-enum err fetch_message(struct fetch *fetch, uint32_t sequence, bool show_flags)
+enum err fetch_message(struct fetch *fetch, uint32_t sequence)
 {
 	struct imap_session *session = fetch->session;
 	size_t start;
@@ -122,9 +118,12 @@ enum err fetch_message(struct fetch *fetch, uint32_t sequence, bool show_flags)
 		err = load_summary(fetch);
 	if (err != ERR_OK)
 		return err;
+	fetch->marked = fetch->marks && (fetch->message.flags.system & FLAG_SEEN) == 0;
+	if (fetch->marked)
+		fetch->message.flags.system |= FLAG_SEEN;
 	imap_announce_keywords(session);
 	start = session->out.size;
-	err = put_items(fetch, show_flags);
+	err = put_items(fetch);
 	if (fetch->request->needs_summary)
 		summary_finish(&fetch->summary);
 	if (err != ERR_OK && fetch->sent) {

@@ -153,7 +153,7 @@ static void make_label(struct imap_parser *parser, struct bytes text, bool parti
 									      : text.data[i]);
 	for (size_t i = 0; i < item->name_count; i++) {
 		buf_put_string(&label, i == 0 ? " (" : " ");
-		render_astring(&label, item->names[i], false);
+		render_astring(&label, item->names[i]);
 	}
 	buf_put_string(&label, item->name_count != 0 ? ")]" : "]");
 	if (partial) {

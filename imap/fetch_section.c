@@ -16,13 +16,13 @@ static void put_literal_size(struct buf *out, uint64_t size)
 	buf_put_string(out, "}\r\n");
 }
 
-/* Sends what has gathered of this response once it is a piece. */
-static void send_piece(struct fetch *fetch)
+enum err fetch_send_piece(struct fetch *fetch)
 {
 	if (fetch->session->out.size < FETCH_PIECE)
-		return;
+		return ERR_OK;
 	imap_flush(fetch->session, true);
 	fetch->sent = true;
+	return fetch->session->over ? ERR_CLOSED : ERR_OK;
 }
 
 /* Exactly `size` octets, or an error: the blob is as long as its summary says, or damaged. */
@@ -50,9 +50,9 @@ static enum err put_octets(struct fetch *fetch, uint64_t offset, uint64_t size)
 		if (err != ERR_OK)
 			return err;
 		render_mask_nul(out, (size_t)piece);
-		send_piece(fetch);
-		if (fetch->session->over)
-			return ERR_CLOSED;
+		err = fetch_send_piece(fetch);
+		if (err != ERR_OK)
+			return err;
 		offset += piece;
 		size -= piece;
 	}
@@ -131,7 +131,7 @@ static enum err select_fields(struct fetch *fetch, const struct section_range *r
 		header_stream_feed(&stream, bytes_of_buf(&chunk));
 		done += size;
 		if (send)
-			send_piece(fetch);
+			err = fetch_send_piece(fetch);
 	}
 	if (err == ERR_OK)
 		err = header_stream_end(&stream);

@@ -20,6 +20,11 @@ uint64_t imap_deadline(const struct imap_session *session)
 								    : server->idle_timeout_ms);
 }
 
+void imap_restart_timer(struct imap_session *session)
+{
+	session->active_ms = env_now_ms(session->server->env);
+}
+
 static struct bytes without_line_end(struct bytes line)
 {
 	if (line.size != 0 && line.data[line.size - 1] == '\n')
@@ -32,11 +37,17 @@ static struct bytes without_line_end(struct bytes line)
 enum err imap_read_line(struct imap_session *session, size_t limit, uint64_t deadline_ms,
 			struct bytes *line)
 {
-	enum err err = stream_line(session->stream, limit, deadline_ms, line);
+	struct bytes input = stream_input(session->stream);
+	enum err err;
 
+	if (input.size == 0 || memchr(input.data, '\n', input.size) == NULL)
+		imap_flush(session, true);
+	if (session->over)
+		return ERR_CLOSED;
+	err = stream_line(session->stream, limit, deadline_ms, line);
 	if (err == ERR_OK) {
 		*line = without_line_end(*line);
-		session->active_ms = env_now_ms(session->server->env);
+		imap_restart_timer(session);
 	}
 	return err;
 }
@@ -49,9 +60,21 @@ static uint64_t literal_deadline(const struct imap_session *session)
 		       : env_now_ms(session->server->env) + session->server->literal_timeout_ms;
 }
 
+/* Pipelined commands share a write: what has gathered goes before their next octet is waited for. */
+static enum err fill(struct imap_session *session, uint64_t deadline_ms)
+{
+	imap_flush(session, true);
+	return session->over ? ERR_CLOSED : stream_fill(session->stream, deadline_ms);
+}
+
 enum err imap_fill_literal(struct imap_session *session)
 {
-	return stream_fill(session->stream, literal_deadline(session));
+	enum err err = fill(session, literal_deadline(session));
+
+	/* Before login, what trickles in buys no time. */
+	if (err == ERR_OK && session->state != IMAP_GREETED)
+		imap_restart_timer(session);
+	return err;
 }
 
 /* "{123}", "{123+}", "~{123}" at the end of a line; *line loses it. */
@@ -85,11 +108,8 @@ static bool take_literal_mark(struct bytes *line, uint64_t *size, bool *synchron
 
 static enum err drop_literal(struct imap_session *session, uint64_t size)
 {
-	if (size > DROP_MAX) {
-		imap_untagged(session, "BYE [TOOBIG] Literal is too large");
-		imap_flush(session, true);
+	if (size > DROP_MAX)
 		return ERR_LIMIT;
-	}
 	while (size != 0) {
 		struct bytes input = stream_input(session->stream);
 		enum err err;
@@ -133,7 +153,7 @@ static enum err drop_line(struct imap_session *session, uint8_t tail[LINE_TAIL],
 		stream_consume(session->stream, input.size);
 		if (lf != NULL)
 			return ERR_OK;
-		err = stream_fill(session->stream, imap_deadline(session));
+		err = fill(session, imap_deadline(session));
 		if (err != ERR_OK)
 			return err;
 	}

@@ -31,12 +31,14 @@ WAITS MUST_USE enum err imap_fill_literal(struct imap_session *session);
 /*
  * Drops the rest of a command that is refused: the literals that are on their way without having
  * been asked for, and the lines between them, so that none of it is taken for a command. `line` is
- * the last line read, without its end. ERR_LIMIT: too much, BYE was said.
+ * the last line read, without its end. ERR_LIMIT: too much.
  */
 WAITS MUST_USE enum err imap_drop_command(struct imap_session *session, struct bytes line);
 /* The same from within a literal of which `size` octets are still to come. */
 WAITS MUST_USE enum err imap_drop_from_literal(struct imap_session *session, uint64_t size);
 /* When the client must have said the next thing. */
 uint64_t imap_deadline(const struct imap_session *session);
+/* The client said something, or was answered: its time to say the next thing begins. */
+void imap_restart_timer(struct imap_session *session);
 
 #endif

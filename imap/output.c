@@ -38,25 +38,19 @@ void imap_untagged(struct imap_session *session, const char *format, ...)
 	buf_put_string(&session->out, "\r\n");
 }
 
-static bool utf8_of(const struct imap_session *session)
-{
-	return (session->enabled & IMAP_ENABLED_UTF8) != 0;
-}
-
 void imap_put_string(struct imap_session *session, struct bytes string)
 {
-	render_string(&session->out, string, utf8_of(session));
+	render_string(&session->out, string);
 }
 
 void imap_put_mailbox(struct imap_session *session, struct bytes name)
 {
 	struct buf encoded = {0};
 
-	if (utf8_of(session) || utf7_encode(name, &encoded) != ERR_OK) {
-		imap_put_string(session, name);
-	} else {
+	if (utf7_encode(name, &encoded) == ERR_OK)
 		imap_put_string(session, bytes_of_buf(&encoded));
-	}
+	else
+		imap_put_string(session, name);
 	buf_finish(&encoded);
 }
 

@@ -290,7 +290,7 @@ static struct bytes normalise(struct imap_parser *parser, struct bytes name)
 	return copy;
 }
 
-struct bytes imap_mailbox(struct imap_parser *parser, bool utf8)
+struct bytes imap_mailbox(struct imap_parser *parser)
 {
 	struct bytes raw = imap_astring(parser), name;
 	struct buf decoded = {0};
@@ -299,8 +299,6 @@ struct bytes imap_mailbox(struct imap_parser *parser, bool utf8)
 		return bytes_make(NULL, 0);
 	if (bytes_equal_nocase(raw, bytes_string("INBOX")))
 		return bytes_string("INBOX");
-	if (utf8)
-		return normalise(parser, raw);
 	if (utf7_decode(raw, &decoded) != ERR_OK) {
 		imap_fail(parser, "The mailbox name is not valid modified UTF-7");
 		name = bytes_make(NULL, 0);
@@ -505,12 +503,12 @@ struct imap_flags imap_flag_list(struct imap_parser *parser, bool parentheses_op
 
 /* ---- dates ---- */
 
-void imap_date_time(struct imap_parser *parser, uint64_t *ms, int16_t *zone_minutes)
+void imap_date_time(struct imap_parser *parser, int64_t *seconds, int16_t *zone_minutes)
 {
 	struct bytes text = imap_string(parser);
 	struct date date;
 
-	*ms = 0;
+	*seconds = 0;
 	*zone_minutes = 0;
 	if (imap_failed(parser))
 		return;
@@ -518,8 +516,7 @@ void imap_date_time(struct imap_parser *parser, uint64_t *ms, int16_t *zone_minu
 		imap_fail(parser, "The date and time is invalid");
 		return;
 	}
-	/* Before 1970 there was no mail; 0 means "now" to the mailbox. */
-	*ms = date.seconds > 0 ? (uint64_t)date.seconds * 1000 : 1;
+	*seconds = date.seconds;
 	*zone_minutes = date.zone_minutes;
 }
 

@@ -60,8 +60,8 @@ struct bytes imap_astring(struct imap_parser *parser);
 struct bytes imap_nstring(struct imap_parser *parser);
 /* astring with the wildcards allowed: LIST patterns. */
 struct bytes imap_list_mailbox(struct imap_parser *parser);
-/* Mailbox name to UTF-8 in NFC: modified UTF-7, or UTF-8 after ENABLE UTF8=ACCEPT; "INBOX" in any case becomes INBOX. */
-struct bytes imap_mailbox(struct imap_parser *parser, bool utf8);
+/* Mailbox name, modified UTF-7, to UTF-8 in NFC; "INBOX" in any case becomes INBOX. */
+struct bytes imap_mailbox(struct imap_parser *parser);
 uint32_t imap_number(struct imap_parser *parser);
 uint32_t imap_nz_number(struct imap_parser *parser);
 uint64_t imap_number64(struct imap_parser *parser);
@@ -99,8 +99,8 @@ struct imap_flags {
 /* With or without parentheses, as STORE allows; \Recent is refused. */
 struct imap_flags imap_flag_list(struct imap_parser *parser, bool parentheses_optional);
 
-/* Quoted date-time of APPEND to milliseconds since 1970 and the zone in minutes east. */
-void imap_date_time(struct imap_parser *parser, uint64_t *ms, int16_t *zone_minutes);
+/* Quoted date-time of APPEND to seconds since 1970, negative before, and the zone in minutes east. */
+void imap_date_time(struct imap_parser *parser, int64_t *seconds, int16_t *zone_minutes);
 /* dd-Mon-yyyy, quoted or not, as days since 1970. */
 int64_t imap_date(struct imap_parser *parser);
 

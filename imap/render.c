@@ -24,14 +24,14 @@ void render_number(struct buf *out, uint64_t number)
 	buf_put(out, digits + at, sizeof(digits) - at);
 }
 
-static bool fits_quoted(struct bytes string, bool utf8)
+static bool fits_quoted(struct bytes string)
 {
 	if (string.size > QUOTED_MAX)
 		return false;
 	for (size_t i = 0; i < string.size; i++) {
 		uint8_t octet = string.data[i];
 
-		if ((octet < 0x20 && octet != '\t') || octet == 0x7f || (octet >= 0x80 && !utf8))
+		if ((octet < 0x20 && octet != '\t') || octet == 0x7f || octet >= 0x80)
 			return false;
 	}
 	return true;
@@ -49,11 +49,11 @@ void render_mask_nul(struct buf *out, size_t size)
 		*at = 0x80;
 }
 
-void render_string(struct buf *out, struct bytes string, bool utf8)
+void render_string(struct buf *out, struct bytes string)
 {
 	size_t start = 0;
 
-	if (!fits_quoted(string, utf8)) {
+	if (!fits_quoted(string)) {
 		buf_put_u8(out, '{');
 		render_number(out, string.size);
 		buf_put_string(out, "}\r\n");
@@ -74,15 +74,15 @@ void render_string(struct buf *out, struct bytes string, bool utf8)
 	buf_put_u8(out, '"');
 }
 
-void render_nstring(struct buf *out, struct bytes string, bool utf8)
+void render_nstring(struct buf *out, struct bytes string)
 {
 	if (string.data == NULL)
 		buf_put_string(out, "NIL");
 	else
-		render_string(out, string, utf8);
+		render_string(out, string);
 }
 
-void render_astring(struct buf *out, struct bytes string, bool utf8)
+void render_astring(struct buf *out, struct bytes string)
 {
 	bool atom = string.size != 0;
 
@@ -92,7 +92,7 @@ void render_astring(struct buf *out, struct bytes string, bool utf8)
 	if (atom)
 		buf_put_bytes(out, string);
 	else
-		render_string(out, string, utf8);
+		render_string(out, string);
 }
 
 static uint8_t *put_digits(uint8_t *at, int value, int digits)
@@ -125,7 +125,7 @@ void render_date_time(struct buf *out, uint64_t ms, int16_t zone_minutes)
 
 /* ---- ENVELOPE (RFC 3501, 7.4.2) ---- */
 
-static void put_unfolded(struct buf *out, struct bytes value, bool utf8)
+static void put_unfolded(struct buf *out, struct bytes value)
 {
 	struct buf unfolded = {0};
 
@@ -137,28 +137,26 @@ static void put_unfolded(struct buf *out, struct bytes value, bool utf8)
 	if (unfolded.err != ERR_OK)
 		out->err = unfolded.err;
 	else
-		render_string(
-			out,
-			bytes_make(unfolded.size != 0 ? unfolded.data : value.data, unfolded.size),
-			utf8);
+		render_string(out, bytes_make(unfolded.size != 0 ? unfolded.data : value.data,
+					      unfolded.size));
 	buf_finish(&unfolded);
 }
 
-static void put_address(struct buf *out, const struct address *address, bool utf8)
+static void put_address(struct buf *out, const struct address *address)
 {
 	buf_put_u8(out, '(');
-	render_nstring(out, address->name, utf8);
+	render_nstring(out, address->name);
 	buf_put_u8(out, ' ');
-	render_nstring(out, address->route, utf8);
+	render_nstring(out, address->route);
 	buf_put_u8(out, ' ');
-	render_nstring(out, address->mailbox, utf8);
+	render_nstring(out, address->mailbox);
 	buf_put_u8(out, ' ');
-	render_nstring(out, address->host, utf8);
+	render_nstring(out, address->host);
 	buf_put_u8(out, ')');
 }
 
 /* False when there is no address, and nothing was put. */
-static bool put_addresses(struct buf *out, struct bytes value, bool utf8)
+static bool put_addresses(struct buf *out, struct bytes value)
 {
 	struct address_list list;
 	bool any;
@@ -173,46 +171,44 @@ static bool put_addresses(struct buf *out, struct bytes value, bool utf8)
 	if (any)
 		buf_put_u8(out, '(');
 	for (size_t i = 0; i < list.count; i++)
-		put_address(out, &list.items[i], utf8);
+		put_address(out, &list.items[i]);
 	if (any)
 		buf_put_u8(out, ')');
 	address_list_finish(&list);
 	return any;
 }
 
-static void put_address_field(struct buf *out, struct bytes value, struct bytes otherwise,
-			      bool utf8)
+static void put_address_field(struct buf *out, struct bytes value, struct bytes otherwise)
 {
 	buf_put_u8(out, ' ');
-	if (!put_addresses(out, value, utf8) && !put_addresses(out, otherwise, utf8))
+	if (!put_addresses(out, value) && !put_addresses(out, otherwise))
 		buf_put_string(out, "NIL");
 }
 
-void render_envelope(struct buf *out, const struct summary_envelope *envelope, bool utf8)
+void render_envelope(struct buf *out, const struct summary_envelope *envelope)
 {
 	const struct bytes none = {0};
 
 	buf_put_u8(out, '(');
-	put_unfolded(out, envelope->date, utf8);
+	put_unfolded(out, envelope->date);
 	buf_put_u8(out, ' ');
-	put_unfolded(out, envelope->subject, utf8);
-	put_address_field(out, envelope->from, none, utf8);
-	put_address_field(out, envelope->sender, envelope->from, utf8);
-	put_address_field(out, envelope->reply_to, envelope->from, utf8);
-	put_address_field(out, envelope->to, none, utf8);
-	put_address_field(out, envelope->cc, none, utf8);
-	put_address_field(out, envelope->bcc, none, utf8);
+	put_unfolded(out, envelope->subject);
+	put_address_field(out, envelope->from, none);
+	put_address_field(out, envelope->sender, envelope->from);
+	put_address_field(out, envelope->reply_to, envelope->from);
+	put_address_field(out, envelope->to, none);
+	put_address_field(out, envelope->cc, none);
+	put_address_field(out, envelope->bcc, none);
 	buf_put_u8(out, ' ');
-	put_unfolded(out, envelope->in_reply_to, utf8);
+	put_unfolded(out, envelope->in_reply_to);
 	buf_put_u8(out, ' ');
-	put_unfolded(out, envelope->message_id, utf8);
+	put_unfolded(out, envelope->message_id);
 	buf_put_u8(out, ')');
 }
 
 /* ---- BODY and BODYSTRUCTURE ---- */
 
-static void put_parameters(struct buf *out, const struct header_parameter *parameters, size_t count,
-			   bool utf8)
+static void put_parameters(struct buf *out, const struct header_parameter *parameters, size_t count)
 {
 	if (count == 0) {
 		buf_put_string(out, "NIL");
@@ -220,23 +216,23 @@ static void put_parameters(struct buf *out, const struct header_parameter *param
 	}
 	for (size_t i = 0; i < count; i++) {
 		buf_put_u8(out, i == 0 ? '(' : ' ');
-		render_string(out, parameters[i].name, utf8);
+		render_string(out, parameters[i].name);
 		buf_put_u8(out, ' ');
-		render_string(out, parameters[i].value, utf8);
+		render_string(out, parameters[i].value);
 	}
 	buf_put_u8(out, ')');
 }
 
-static void put_disposition(struct buf *out, const struct part *part, bool utf8)
+static void put_disposition(struct buf *out, const struct part *part)
 {
 	if (part->disposition.size == 0) {
 		buf_put_string(out, "NIL");
 		return;
 	}
 	buf_put_u8(out, '(');
-	render_string(out, part->disposition, utf8);
+	render_string(out, part->disposition);
 	buf_put_u8(out, ' ');
-	put_parameters(out, part->disposition_parameters, part->disposition_parameter_count, utf8);
+	put_parameters(out, part->disposition_parameters, part->disposition_parameter_count);
 	buf_put_u8(out, ')');
 }
 
@@ -246,7 +242,7 @@ static bool is_language_octet(uint8_t octet)
 }
 
 /* The field is a list with commas (RFC 3282). */
-static void put_languages(struct buf *out, struct bytes value, bool utf8)
+static void put_languages(struct buf *out, struct bytes value)
 {
 	bool any = false;
 
@@ -260,58 +256,58 @@ static void put_languages(struct buf *out, struct bytes value, bool utf8)
 			continue;
 		}
 		buf_put_u8(out, any ? ' ' : '(');
-		render_string(out, bytes_slice(value, start, i - start), utf8);
+		render_string(out, bytes_slice(value, start, i - start));
 		any = true;
 	}
 	buf_put_string(out, any ? ")" : "NIL");
 }
 
-static void put_extension(struct buf *out, const struct part *part, bool utf8)
+static void put_extension(struct buf *out, const struct part *part)
 {
 	buf_put_u8(out, ' ');
-	put_disposition(out, part, utf8);
+	put_disposition(out, part);
 	buf_put_u8(out, ' ');
-	put_languages(out, part->language, utf8);
+	put_languages(out, part->language);
 	buf_put_u8(out, ' ');
-	render_nstring(out, part->location, utf8);
+	render_nstring(out, part->location);
 }
 
-static void put_multipart(struct buf *out, const struct part *part, bool extended, bool utf8)
+static void put_multipart(struct buf *out, const struct part *part, bool extended)
 {
 	for (const struct part *child = part->child; child != NULL; child = child->next)
-		render_structure(out, child, extended, utf8);
+		render_structure(out, child, extended);
 	buf_put_u8(out, ' ');
-	render_string(out, part->subtype, utf8);
+	render_string(out, part->subtype);
 	if (!extended)
 		return;
 	buf_put_u8(out, ' ');
-	put_parameters(out, part->parameters, part->parameter_count, utf8);
-	put_extension(out, part, utf8);
+	put_parameters(out, part->parameters, part->parameter_count);
+	put_extension(out, part);
 }
 
-static void put_single(struct buf *out, const struct part *part, bool extended, bool utf8)
+static void put_single(struct buf *out, const struct part *part, bool extended)
 {
 	bool message = part->kind == PART_MESSAGE &&
 		       bytes_equal_nocase(part->subtype, bytes_string("rfc822"));
 
-	render_string(out, part->type, utf8);
+	render_string(out, part->type);
 	buf_put_u8(out, ' ');
-	render_string(out, part->subtype, utf8);
+	render_string(out, part->subtype);
 	buf_put_u8(out, ' ');
-	put_parameters(out, part->parameters, part->parameter_count, utf8);
+	put_parameters(out, part->parameters, part->parameter_count);
 	buf_put_u8(out, ' ');
-	render_nstring(out, part->id, utf8);
+	render_nstring(out, part->id);
 	buf_put_u8(out, ' ');
-	render_nstring(out, part->description, utf8);
+	render_nstring(out, part->description);
 	buf_put_u8(out, ' ');
-	render_string(out, part->encoding.size != 0 ? part->encoding : bytes_string("7bit"), utf8);
+	render_string(out, part->encoding.size != 0 ? part->encoding : bytes_string("7bit"));
 	buf_put_u8(out, ' ');
 	render_number(out, part->body_size);
 	if (message) {
 		buf_put_u8(out, ' ');
-		render_envelope(out, part->child->envelope, utf8);
+		render_envelope(out, part->child->envelope);
 		buf_put_u8(out, ' ');
-		render_structure(out, part->child, extended, utf8);
+		render_structure(out, part->child, extended);
 	}
 	if (message || bytes_equal_nocase(part->type, bytes_string("text"))) {
 		buf_put_u8(out, ' ');
@@ -320,16 +316,16 @@ static void put_single(struct buf *out, const struct part *part, bool extended, 
 	if (!extended)
 		return;
 	buf_put_u8(out, ' ');
-	render_nstring(out, part->md5, utf8);
-	put_extension(out, part, utf8);
+	render_nstring(out, part->md5);
+	put_extension(out, part);
 }
 
-void render_structure(struct buf *out, const struct part *part, bool extended, bool utf8)
+void render_structure(struct buf *out, const struct part *part, bool extended)
 {
 	buf_put_u8(out, '(');
 	if (part->kind == PART_MULTIPART)
-		put_multipart(out, part, extended, utf8);
+		put_multipart(out, part, extended);
 	else
-		put_single(out, part, extended, utf8);
+		put_single(out, part, extended);
 	buf_put_u8(out, ')');
 }

@@ -52,21 +52,26 @@ static void on_exists(void *context, uint32_t count, uint32_t recent)
 	imap_untagged(context, "%u RECENT", (unsigned)recent);
 }
 
-static void on_flags(void *context, uint32_t sequence, uint32_t uid, uint64_t modseq)
+void imap_put_message_flags(struct imap_session *session, uint32_t sequence)
 {
-	struct imap_session *session = context;
 	struct message message;
 
-	(void)modseq;
 	if (view_message(session->view, sequence, &message) != ERR_OK)
 		return;
 	imap_announce_keywords(session);
 	buf_printf(&session->out, "* %u FETCH (", (unsigned)sequence);
 	if (session->command != NULL && session->command->uid)
-		buf_printf(&session->out, "UID %u ", (unsigned)uid);
+		buf_printf(&session->out, "UID %u ", (unsigned)message.uid);
 	buf_put_string(&session->out, "FLAGS ");
 	imap_put_flags(session, &message.flags, message.recent);
 	buf_put_string(&session->out, ")\r\n");
+}
+
+static void on_flags(void *context, uint32_t sequence, uint32_t uid, uint64_t modseq)
+{
+	(void)uid;
+	(void)modseq;
+	imap_put_message_flags(context, sequence);
 }
 
 void imap_sync(struct imap_session *session, bool expunges)
@@ -103,7 +108,7 @@ struct imap_reply imap_select(struct imap_session *session, struct imap_command 
 	enum err err;
 
 	imap_space(parser);
-	name = imap_mailbox(parser, (session->enabled & IMAP_ENABLED_UTF8) != 0);
+	name = imap_mailbox(parser);
 	imap_end(parser);
 	if (imap_failed(parser))
 		return imap_reply_syntax(parser);

@@ -98,7 +98,7 @@ static void end(struct imap_session *session)
 	memory_free(session);
 }
 
-static void say_goodbye(struct imap_session *session, enum err err)
+void imap_say_goodbye(struct imap_session *session, enum err err)
 {
 	switch ((unsigned)err) {
 	case ERR_TIMEOUT:
@@ -109,6 +109,9 @@ static void say_goodbye(struct imap_session *session, enum err err)
 		break;
 	case ERR_CANCELED:
 		imap_untagged(session, "BYE Server is shutting down");
+		break;
+	case ERR_LIMIT:
+		imap_untagged(session, "BYE [TOOBIG] Line or literal is too large");
 		break;
 	case ERR_NOMEM:
 		imap_untagged(session, "BYE [UNAVAILABLE] Server is out of memory");
@@ -150,9 +153,7 @@ static enum err end_idle(struct imap_session *session)
 	}
 	buf_printf(&session->out, done ? "%s OK IDLE ended\r\n" : "%s BAD Expected DONE\r\n",
 		   session->idle_tag);
-	if (err == ERR_LIMIT)
-		return ERR_CLOSED;
-	return ERR_OK;
+	return err;
 }
 
 static enum err serve_command(struct imap_session *session)
@@ -167,6 +168,8 @@ static enum err serve_command(struct imap_session *session)
 		session->command = NULL;
 	}
 	imap_command_finish(&command);
+	/* Its time to be silent begins with the answer, however long that took. */
+	imap_restart_timer(session);
 	if (session->bad_streak >= IMAP_BAD_MAX && !session->over) {
 		imap_untagged(session, "BYE Too many errors");
 		imap_flush(session, true);
@@ -212,10 +215,11 @@ static void run(void *argument)
 		err = session->revoked	? ERR_DENIED
 		      : session->idling ? end_idle(session)
 					: serve_command(session);
-		imap_flush(session, true);
+		/* Behind a command that has come already, more output will follow. */
+		imap_flush(session, stream_input(session->stream).size == 0);
 	}
 	if (!session->over)
-		say_goodbye(session, err);
+		imap_say_goodbye(session, err);
 	end(session);
 }
 
@@ -231,7 +235,7 @@ void imap_serve(struct stream *stream, void *context)
 	session->server = server;
 	session->stream = stream;
 	session->state = IMAP_GREETED;
-	session->active_ms = env_now_ms(server->env);
+	imap_restart_timer(session);
 	session->retry = (struct env_timer){.fire = retry_fires, .context = session};
 	server->sessions++;
 	stream_set_secret(stream, true);

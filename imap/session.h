@@ -8,9 +8,8 @@
  * struct, its view and the stream's idle state, no stack and no buffers. It is
  * woken by input, by its view becoming stale while in IDLE, or by the time-out.
  *
- * Replies go to `out` and are written when it grows past IMAP_OUT_FLUSH, and at
- * the end of the command before the next is read (pipelined commands share a
- * write). Untagged changes of the view are sent by imap_sync(), only where RFC
+ * Replies go to `out` and are written when it grows past IMAP_OUT_FLUSH, and
+ * before more input is waited for: commands that came together share a write. Untagged changes of the view are sent by imap_sync(), only where RFC
  * 3501, 5.2 and 7.4.1 allow it: never expunges during FETCH, STORE, SEARCH.
  */
 #ifndef AEROSTORE_IMAP_SESSION_H
@@ -27,8 +26,6 @@
 #define IMAP_BAD_MAX 50u /* in a row: whoever that is speaks no IMAP */
 
 enum imap_state { IMAP_GREETED = 1, IMAP_AUTHENTICATED = 2, IMAP_SELECTED = 4, IMAP_LOGOUT = 8 };
-
-enum imap_enabled { IMAP_ENABLED_CONDSTORE = 1, IMAP_ENABLED_UTF8 = 2 };
 
 struct imap_server {
 	struct home *home;
@@ -53,7 +50,6 @@ struct imap_session {
 	struct imap_server *server;
 	struct stream *stream;
 	enum imap_state state;
-	unsigned enabled;	    /* enum imap_enabled */
 	struct mailbox *mailbox;    /* from authentication on */
 	struct mailbox_watch watch; /* of the mailbox */
 	bool revoked;		    /* the account may not be used any more */
@@ -66,7 +62,7 @@ struct imap_session {
 	bool pushed;		   /* woken by the view, not by the client */
 	bool over;		   /* after BYE, or the connection failed */
 	char idle_tag[IMAP_TAG_MAX + 1];
-	uint64_t active_ms;	   /* when the client last said something */
+	uint64_t active_ms;	   /* when the client last said something, or was answered */
 	uint64_t keepalive_due_ms; /* in IDLE: when to show a sign of life */
 	struct buf out;
 	struct env_timer retry;	      /* when memory for a task was out */
@@ -125,6 +121,8 @@ imap_handler imap_cmd_append, imap_cmd_authenticate, imap_cmd_capability, imap_c
 	imap_cmd_starttls, imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_unselect,
 	imap_cmd_unsubscribe;
 
+/* BYE with the reason, as far as the error is one to tell; then the session is over. */
+WAITS void imap_say_goodbye(struct imap_session *session, enum err err);
 /* session->mailbox was logged in to: the session ends when its account is disabled. */
 void imap_authenticated(struct imap_session *session);
 
@@ -135,15 +133,17 @@ WAITS void imap_flush(struct imap_session *session, bool now);
 /* "* <text>\r\n", text by format. */
 void imap_untagged(struct imap_session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* As imap/render.h says, with what this client has enabled. */
+/* As imap/render.h says. */
 void imap_put_string(struct imap_session *session, struct bytes string);
-/* A UTF-8 mailbox name as the client wants it (modified UTF-7 or UTF-8), as astring. */
+/* A UTF-8 mailbox name in modified UTF-7, as astring. */
 void imap_put_mailbox(struct imap_session *session, struct bytes name);
 /* "(\Seen $Label)" of a message of the selected view. */
 void imap_put_flags(struct imap_session *session, const struct flags *flags, bool recent);
 
 /* ---- the view ---- */
 
+/* "* 5 FETCH (FLAGS (...))" with the UID in a UID command; nothing when it is expunged. */
+void imap_put_message_flags(struct imap_session *session, uint32_t sequence);
 /* Sends untagged EXPUNGE (when allowed), EXISTS, RECENT, FETCH FLAGS for what changed. */
 void imap_sync(struct imap_session *session, bool expunges);
 /* Before a keyword is shown in a FETCH the client must have seen it in FLAGS: shows new ones. */

@@ -5,23 +5,24 @@
 struct message_options {
 	struct bytes mailbox;
 	struct imap_flags flags;
-	uint64_t arrival_ms;
+	bool dated;
+	int64_t arrival_seconds; /* since 1970 */
 	int16_t zone_minutes;
 };
 
-static void parse_options(struct imap_session *session, struct imap_parser *parser,
-			  struct message_options *out)
+static void parse_options(struct imap_parser *parser, struct message_options *out)
 {
 	*out = (struct message_options){0};
 	imap_space(parser);
-	out->mailbox = imap_mailbox(parser, (session->enabled & IMAP_ENABLED_UTF8) != 0);
+	out->mailbox = imap_mailbox(parser);
 	imap_space(parser);
 	if (imap_peek(parser) == '(') {
 		out->flags = imap_flag_list(parser, false);
 		imap_space(parser);
 	}
 	if (imap_peek(parser) == '"') {
-		imap_date_time(parser, &out->arrival_ms, &out->zone_minutes);
+		out->dated = true;
+		imap_date_time(parser, &out->arrival_seconds, &out->zone_minutes);
 		imap_space(parser);
 	}
 	imap_end(parser);
@@ -31,10 +32,14 @@ static void parse_options(struct imap_session *session, struct imap_parser *pars
 static struct imap_reply refuse(struct imap_session *session, struct imap_command *command,
 				struct imap_reply reply)
 {
-	if (!command->literal_synchronising &&
-	    imap_drop_from_literal(session, command->literal_size) != ERR_OK)
-		session->over = true;
-	return reply;
+	enum err err = ERR_OK;
+
+	if (!command->literal_synchronising)
+		err = imap_drop_from_literal(session, command->literal_size);
+	if (err == ERR_OK)
+		return reply;
+	imap_say_goodbye(session, err);
+	return (struct imap_reply){.result = IMAP_NO_REPLY};
 }
 
 /* Takes exactly the literal off the stream, whatever becomes of it in the store. */
@@ -62,6 +67,14 @@ static enum err transfer(struct imap_session *session, struct appending *appendi
 	return ERR_OK;
 }
 
+/* To the mailbox 0 is "now". */
+static uint64_t arrival_ms(const struct message_options *options)
+{
+	if (!options->dated)
+		return 0;
+	return options->arrival_seconds != 0 ? (uint64_t)options->arrival_seconds * 1000 : 1;
+}
+
 static struct imap_reply finish(struct imap_command *command, struct appending *appending,
 				const struct message_options *options)
 {
@@ -69,7 +82,7 @@ static struct imap_reply finish(struct imap_command *command, struct appending *
 	struct buf code = {0};
 	struct bytes kept;
 	enum err err = append_finish(appending, options->flags.system, options->flags.keywords,
-				     options->flags.keyword_count, options->arrival_ms,
+				     options->flags.keyword_count, arrival_ms(options),
 				     options->zone_minutes, &uidvalidity, &uid);
 
 	if (err != ERR_OK)
@@ -88,11 +101,14 @@ struct imap_reply imap_cmd_append(struct imap_session *session, struct imap_comm
 	struct bytes rest;
 	enum err err, stored;
 
-	parse_options(session, &command->parser, &options);
+	parse_options(&command->parser, &options);
 	if (!command->literal_pending)
 		return imap_reply_bad("The message literal is missing");
 	if (imap_failed(&command->parser))
 		return refuse(session, command, imap_reply_syntax(&command->parser));
+	if (options.arrival_seconds < 0)
+		return refuse(session, command,
+			      imap_reply_no("[CANNOT]", "A date before 1970 cannot be kept"));
 	if (command->literal_size > session->server->append_limit)
 		return refuse(
 			session, command,
@@ -107,15 +123,16 @@ struct imap_reply imap_cmd_append(struct imap_session *session, struct imap_comm
 		err = transfer(session, appending, command->literal_size, &stored);
 	if (err == ERR_OK)
 		err = imap_read_line(session, IMAP_LINE_MAX, imap_deadline(session), &rest);
-	if (err != ERR_OK) {
-		session->over = true;
-		reply = (struct imap_reply){.result = IMAP_NO_REPLY};
-	} else if (rest.size != 0) {
-		session->over = imap_drop_command(session, rest) != ERR_OK;
+	if (err == ERR_OK && rest.size != 0) {
 		reply = imap_reply_bad("Unexpected text behind the message");
-	} else {
+		err = imap_drop_command(session, rest);
+	} else if (err == ERR_OK) {
 		reply = stored != ERR_OK ? imap_reply_error(stored)
 					 : finish(command, appending, &options);
+	}
+	if (err != ERR_OK) {
+		imap_say_goodbye(session, err);
+		reply = (struct imap_reply){.result = IMAP_NO_REPLY};
 	}
 	append_end(&appending);
 	return reply;

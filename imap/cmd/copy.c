@@ -48,7 +48,7 @@ static struct imap_reply copy(struct imap_session *session, struct imap_command 
 	imap_space(parser);
 	set = imap_sequence_set(parser);
 	imap_space(parser);
-	target = imap_mailbox(parser, (session->enabled & IMAP_ENABLED_UTF8) != 0);
+	target = imap_mailbox(parser);
 	imap_end(parser);
 	if (imap_failed(parser))
 		return imap_reply_syntax(parser);

@@ -10,43 +10,42 @@
 struct progress {
 	const uint32_t *sequences;
 	size_t count;
-	bool marks; /* sets \Seen */
+	/* Shown with \Seen, and not yet marked. */
+	uint32_t shown[SEEN_BATCH];
+	size_t shown_count;
 	size_t missing, failures;
 	enum err failure; /* the first */
 };
 
 /*
- * Sets \Seen where it is missing, durably, before any of it is shown; fills `changed`. A folder
- * that cannot be changed now can still be read.
+ * Marks what has been put out, and only when the connection has taken it: mail that its reader did
+ * not get stays unread. A folder that cannot be changed now can still be read; then the client is
+ * told that what it was shown with \Seen is not.
  */
-static void mark_seen(struct imap_session *session, struct progress *progress,
-		      const uint32_t *sequences, size_t count, bool changed[SEEN_BATCH])
+static void mark_shown(struct fetch *fetch, struct progress *progress)
 {
-	uint32_t unseen[SEEN_BATCH];
-	size_t unseen_count = 0;
+	struct imap_session *session = fetch->session;
+	size_t count = progress->shown_count;
 
-	for (size_t i = 0; i < count; i++) {
-		struct message message;
-
-		changed[i] = view_message(session->view, sequences[i], &message) == ERR_OK &&
-			     (message.flags.system & FLAG_SEEN) == 0;
-		if (changed[i])
-			unseen[unseen_count++] = sequences[i];
-	}
-	if (unseen_count != 0 && view_store(session->view, unseen, unseen_count, STORE_ADD,
-					    FLAG_SEEN, NULL, 0, true) != ERR_OK) {
-		progress->marks = false;
-		for (size_t i = 0; i < count; i++)
-			changed[i] = false;
-	}
+	progress->shown_count = 0;
+	if (count == 0)
+		return;
+	imap_flush(session, true);
+	if (session->over || view_store(session->view, progress->shown, count, STORE_ADD, FLAG_SEEN,
+					NULL, 0, true) == ERR_OK)
+		return;
+	fetch->marks = false;
+	for (size_t i = 0; i < count; i++)
+		imap_put_message_flags(session, progress->shown[i]);
 }
 
 /* False when there is no sense in going on. */
-static bool fetch_one(struct fetch *fetch, struct progress *progress, uint32_t sequence,
-		      bool show_flags)
+static bool fetch_one(struct fetch *fetch, struct progress *progress, uint32_t sequence)
 {
-	enum err err = fetch_message(fetch, sequence, show_flags);
+	enum err err = fetch_message(fetch, sequence);
 
+	if (err == ERR_OK && fetch->marked)
+		progress->shown[progress->shown_count++] = sequence;
 	if (err == ERR_NOTFOUND) {
 		progress->missing++;
 	} else if (err != ERR_OK) {
@@ -60,17 +59,14 @@ static bool fetch_one(struct fetch *fetch, struct progress *progress, uint32_t s
 
 static void fetch_all(struct fetch *fetch, struct progress *progress)
 {
-	bool changed[SEEN_BATCH] = {0}, going = true;
+	bool going = true;
 
 	for (size_t i = 0; i < progress->count && going; i++) {
-		size_t left = progress->count - i;
-
-		if (i % SEEN_BATCH == 0 && progress->marks)
-			mark_seen(fetch->session, progress, progress->sequences + i,
-				  left < SEEN_BATCH ? left : SEEN_BATCH, changed);
-		going = fetch_one(fetch, progress, progress->sequences[i],
-				  progress->marks && changed[i % SEEN_BATCH]);
+		going = fetch_one(fetch, progress, progress->sequences[i]);
+		if (progress->shown_count == SEEN_BATCH)
+			mark_shown(fetch, progress);
 	}
+	mark_shown(fetch, progress);
 }
 
 static struct imap_reply result_of(const struct imap_command *command,
@@ -104,7 +100,7 @@ struct imap_reply imap_cmd_fetch(struct imap_session *session, struct imap_comma
 	err = imap_resolve(session, command, &set, &progress.sequences, &progress.count);
 	if (err != ERR_OK)
 		return imap_reply_unresolved(err);
-	progress.marks = request.sets_seen && !view_read_only(session->view);
+	fetch.marks = request.sets_seen && !view_read_only(session->view);
 	fetch_all(&fetch, &progress);
 	fetch_finish(&fetch);
 	if (session->over)

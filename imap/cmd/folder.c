@@ -2,10 +2,10 @@
 /* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501, 6.3.3 to 6.3.7). */
 #include "imap/session.h"
 
-static struct bytes parse_name(struct imap_session *session, struct imap_parser *parser)
+static struct bytes parse_name(struct imap_parser *parser)
 {
 	imap_space(parser);
-	return imap_mailbox(parser, (session->enabled & IMAP_ENABLED_UTF8) != 0);
+	return imap_mailbox(parser);
 }
 
 /* A trailing separator says that names below are to come: it is no part of the name. */
@@ -25,7 +25,7 @@ static struct imap_reply answer(enum err err, const char *text)
 
 struct imap_reply imap_cmd_create(struct imap_session *session, struct imap_command *command)
 {
-	struct bytes name = parse_name(session, &command->parser);
+	struct bytes name = parse_name(&command->parser);
 
 	imap_end(&command->parser);
 	if (imap_failed(&command->parser))
@@ -37,7 +37,7 @@ struct imap_reply imap_cmd_create(struct imap_session *session, struct imap_comm
 
 struct imap_reply imap_cmd_delete(struct imap_session *session, struct imap_command *command)
 {
-	struct bytes name = parse_name(session, &command->parser);
+	struct bytes name = parse_name(&command->parser);
 	struct folder_info folder;
 
 	imap_end(&command->parser);
@@ -51,8 +51,8 @@ struct imap_reply imap_cmd_delete(struct imap_session *session, struct imap_comm
 
 struct imap_reply imap_cmd_rename(struct imap_session *session, struct imap_command *command)
 {
-	struct bytes from = parse_name(session, &command->parser);
-	struct bytes to = parse_name(session, &command->parser);
+	struct bytes from = parse_name(&command->parser);
+	struct bytes to = parse_name(&command->parser);
 
 	imap_end(&command->parser);
 	if (imap_failed(&command->parser))
@@ -64,7 +64,7 @@ struct imap_reply imap_cmd_rename(struct imap_session *session, struct imap_comm
 static struct imap_reply subscribe(struct imap_session *session, struct imap_command *command,
 				   bool subscribed)
 {
-	struct bytes name = parse_name(session, &command->parser);
+	struct bytes name = parse_name(&command->parser);
 
 	imap_end(&command->parser);
 	if (imap_failed(&command->parser))

@@ -40,8 +40,7 @@ static void put_folder(struct imap_session *session, const char *verb,
  * Reference and pattern are joined, then brought to the form that names have: only runs of modified
  * UTF-7 have to be decoded. An empty pattern stays empty: it asks for the separator alone.
  */
-static void parse_pattern(struct imap_session *session, struct imap_parser *parser,
-			  struct pattern *out)
+static void parse_pattern(struct imap_parser *parser, struct pattern *out)
 {
 	struct bytes reference, typed, text;
 	struct imap_parser name_parser;
@@ -61,7 +60,7 @@ static void parse_pattern(struct imap_session *session, struct imap_parser *pars
 	whole.size = text.size;
 	imap_parser_init(&name_parser, text, &whole, 1, parser->arena);
 	if (text.data != NULL)
-		text = imap_mailbox(&name_parser, (session->enabled & IMAP_ENABLED_UTF8) != 0);
+		text = imap_mailbox(&name_parser);
 	if (joined.err != ERR_OK || text.data == NULL)
 		imap_fail(parser, imap_failed(&name_parser) ? name_parser.error
 							    : "The command needs too much memory");
@@ -118,7 +117,7 @@ static struct imap_reply list(struct imap_session *session, struct imap_command 
 	size_t count;
 	enum err err;
 
-	parse_pattern(session, parser, &pattern);
+	parse_pattern(parser, &pattern);
 	imap_end(parser);
 	if (imap_failed(parser))
 		return imap_reply_syntax(parser);

@@ -122,7 +122,7 @@ static struct imap_reply ask(struct imap_session *session)
 	imap_flush(session, true);
 	err = imap_read_line(session, SASL_LINE_MAX, imap_deadline(session), &line);
 	if (err != ERR_OK) {
-		session->over = true;
+		imap_say_goodbye(session, err);
 		return (struct imap_reply){.result = IMAP_NO_REPLY};
 	}
 	if (bytes_equal(line, bytes_string("*")))

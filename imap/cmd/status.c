@@ -61,7 +61,7 @@ struct imap_reply imap_cmd_status(struct imap_session *session, struct imap_comm
 	enum err err;
 
 	imap_space(parser);
-	name = imap_mailbox(parser, (session->enabled & IMAP_ENABLED_UTF8) != 0);
+	name = imap_mailbox(parser);
 	wanted = parse_items(parser);
 	imap_end(parser);
 	if (imap_failed(parser))

@@ -80,6 +80,7 @@ struct home {
 	/* The n-th read fails from now on (1: the next); 0: none. */
 	uint64_t failing_read;
 	enum err read_error, store_error;
+	uint64_t read_delay_ms; /* of every read */
 	/* Expunges this message of the first folder in the middle of the next summary. */
 	struct fake_message *vanishing;
 };
@@ -516,6 +517,8 @@ enum err view_read(struct view *view, uint32_t sequence, uint64_t offset, uint64
 
 	fake_home_of->reads++;
 	task_yield();
+	if (fake_home_of->read_delay_ms != 0)
+		ASSERT(task_sleep(fake_home_of->read_delay_ms) == ERR_OK);
 	if (fake_home_of->failing_read != 0 && --fake_home_of->failing_read == 0)
 		return fake_home_of->read_error;
 	if (message->expunged)

@@ -135,7 +135,7 @@ static void parse_any(struct bytes text, size_t literal_offset, size_t literal_s
 	imap_parser_init(&parser, bytes_make(copy, text.size), &literal, literals, &arena);
 	(void)imap_flag_list(&parser, true);
 	imap_parser_init(&parser, bytes_make(copy, text.size), &literal, literals, &arena);
-	(void)imap_mailbox(&parser, false);
+	(void)imap_mailbox(&parser);
 	memory_free(copy);
 	arena_finish(&arena);
 }

@@ -25,25 +25,24 @@ static void test_numbers(void **state)
 	}
 }
 
-static void check_string(struct bytes string, bool utf8, const char *expected)
+static void check_string(struct bytes string, const char *expected)
 {
 	struct buf out = {0};
 
-	render_nstring(&out, string, utf8);
+	render_nstring(&out, string);
 	expect_text(&out, expected);
 }
 
 static void test_strings(void **state)
 {
 	(void)state;
-	check_string(bytes_make(NULL, 0), false, "NIL");
-	check_string(bytes_string(""), false, "\"\"");
-	check_string(bytes_string("a\"b\\c\""), false, "\"a\\\"b\\\\c\\\"\"");
-	check_string(bytes_string("tab\there"), false, "\"tab\there\"");
-	check_string(bytes_string("line\r\nend"), false, "{9}\r\nline\r\nend");
-	check_string(bytes_string("\xc3\xa9"), false, "{2}\r\n\xc3\xa9");
-	check_string(bytes_string("\xc3\xa9"), true, "\"\xc3\xa9\"");
-	check_string(bytes_make("a\0b", 3), true,
+	check_string(bytes_make(NULL, 0), "NIL");
+	check_string(bytes_string(""), "\"\"");
+	check_string(bytes_string("a\"b\\c\""), "\"a\\\"b\\\\c\\\"\"");
+	check_string(bytes_string("tab\there"), "\"tab\there\"");
+	check_string(bytes_string("line\r\nend"), "{9}\r\nline\r\nend");
+	check_string(bytes_string("\xc3\xa9"), "{2}\r\n\xc3\xa9");
+	check_string(bytes_make("a\0b", 3),
 		     "{3}\r\na\x80"
 		     "b");
 }
@@ -69,12 +68,12 @@ static void check_message(const char *message, const char *envelope, const char 
 	assert_ok(summary_of_message(bytes_string(message), &encoded));
 	assert_ok(summary_decode(bytes_of_buf(&encoded), &summary));
 	if (envelope != NULL) {
-		render_envelope(&out, summary.root->envelope, false);
+		render_envelope(&out, summary.root->envelope);
 		expect_text(&out, envelope);
 	}
 	out = (struct buf){0};
 	if (structure != NULL) {
-		render_structure(&out, summary.root, true, false);
+		render_structure(&out, summary.root, true);
 		expect_text(&out, structure);
 	}
 	summary_finish(&summary);
