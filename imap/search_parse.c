@@ -21,11 +21,13 @@ static struct search_key *make(struct context *context, enum search_kind kind)
 {
 	struct search_key *key = NULL;
 
-	if (context->search->key_count++ >= SEARCH_KEYS_MAX)
+	if (context->search->key_count == SEARCH_KEYS_MAX)
 		imap_fail(context->parser, "Too many criteria");
 	else
 		key = arena_allocate(context->parser->arena, sizeof(*key));
-	if (key == NULL) {
+	if (key != NULL) {
+		context->search->key_count++;
+	} else {
 		imap_fail(context->parser, "The command needs too much memory");
 		context->spare = (struct search_key){0};
 		return &context->spare;

@@ -111,14 +111,54 @@ static void test_strings(void **state)
 
 /* ---- every truncation, every changed octet: an answer, and nothing read beyond ---- */
 
-static void parse_any(struct bytes text, size_t literal_offset, size_t literal_size)
+/* As the session's. */
+#define ARENA_LIMIT (32u << 20)
+
+enum grammar { FETCH, SEARCH, FLAGS, MAILBOX, GRAMMAR_COUNT };
+
+static void run_grammar(enum grammar grammar, struct imap_parser *parser, size_t *key_count)
+{
+	struct fetch_request request;
+	struct search search;
+
+	switch (grammar) {
+	case FETCH:
+		(void)imap_sequence_set(parser);
+		imap_space(parser);
+		fetch_parse(parser, false, &request);
+		imap_end(parser);
+		assert_true(imap_failed(parser) || request.count <= FETCH_ITEMS_MAX);
+		break;
+	case SEARCH:
+		search_parse(parser, &search);
+		*key_count = search.key_count;
+		if (search.unknown_charset)
+			imap_fail(parser, "unknown charset");
+		search_finish(&search);
+		break;
+	case FLAGS:
+		(void)imap_flag_list(parser, true);
+		imap_end(parser);
+		break;
+	case MAILBOX:
+		(void)imap_mailbox(parser);
+		imap_end(parser);
+		break;
+	case GRAMMAR_COUNT:
+		break;
+	}
+}
+
+/* Whether the text was accepted. Whatever it is, its cost stays below what a command may cost. */
+static bool parse(enum grammar grammar, struct bytes text, size_t literal_offset,
+		  size_t literal_size)
 {
 	struct imap_literal literal = {.offset = literal_offset, .size = literal_size};
 	size_t literals = literal_size != 0 && literal_offset + literal_size <= text.size;
-	struct arena arena = {.limit = 1 << 20};
+	struct arena arena = {.limit = ARENA_LIMIT};
 	struct imap_parser parser;
-	struct fetch_request request;
-	struct search search;
+	size_t key_count = 0;
+	bool accepted;
 	/* Of exactly this size, so that the sanitizer sees a read beyond. */
 	uint8_t *copy = memory_allocate(text.size);
 
@@ -126,47 +166,65 @@ static void parse_any(struct bytes text, size_t literal_offset, size_t literal_s
 	if (text.size != 0)
 		memcpy(copy, text.data, text.size);
 	imap_parser_init(&parser, bytes_make(copy, text.size), &literal, literals, &arena);
-	(void)imap_sequence_set(&parser);
-	imap_space(&parser);
-	fetch_parse(&parser, false, &request);
-	imap_parser_init(&parser, bytes_make(copy, text.size), &literal, literals, &arena);
-	search_parse(&parser, &search);
-	search_finish(&search);
-	imap_parser_init(&parser, bytes_make(copy, text.size), &literal, literals, &arena);
-	(void)imap_flag_list(&parser, true);
-	imap_parser_init(&parser, bytes_make(copy, text.size), &literal, literals, &arena);
-	(void)imap_mailbox(&parser);
+	run_grammar(grammar, &parser, &key_count);
+	accepted = !imap_failed(&parser);
+	assert_true(parser.offset <= text.size);
+	assert_true(key_count <= SEARCH_KEYS_MAX);
+	assert_true(arena.used < ARENA_LIMIT / 4);
 	memory_free(copy);
 	arena_finish(&arena);
+	return accepted;
 }
 
 static void test_truncated(void **state)
 {
-	static const char *const texts[] = {
-		"1:* (FLAGS UID BODY.PEEK[1.2.HEADER.FIELDS.NOT (a \"b\")]<5.10> RFC822 ENVELOPE)",
-		"CHARSET UTF-8 OR (FROM \"x\" SEEN) NOT (TEXT y 1:5,* UID 9 SINCE 1-Jan-2020 "
-		"KEYWORD k LARGER 5 HEADER \"\" \"\")",
-		"(\\Seen $a \\Deleted)",
-		"&U,BTFw-/x",
+	static const char *const texts[GRAMMAR_COUNT] = {
+		[FETCH] = "1:* (FLAGS UID BODY.PEEK[1.2.HEADER.FIELDS.NOT (a \"b\")]<5.10> RFC822 "
+			  "ENVELOPE)",
+		[SEARCH] = "CHARSET UTF-8 OR (FROM \"x\" SEEN) NOT (TEXT y 1:5,* UID 9 SINCE "
+			   "1-Jan-2020 KEYWORD k LARGER 5 HEADER \"\" \"\")",
+		[FLAGS] = "(\\Seen $a \\Deleted)",
+		[MAILBOX] = "\"&U,BTFw-/x\"",
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+	for (enum grammar i = 0; i < GRAMMAR_COUNT; i++) {
 		struct bytes text = bytes_string(texts[i]);
 
-		for (size_t size = 0; size <= text.size; size++) {
-			parse_any(bytes_slice(text, 0, size), 0, 0);
-			parse_any(bytes_slice(text, 0, size), size / 2, size / 4);
+		for (size_t size = 0; size < text.size; size++) {
+			assert_false(parse(i, bytes_slice(text, 0, size), 0, 0));
+			(void)parse(i, bytes_slice(text, 0, size), size / 2, size / 4);
 		}
-		for (size_t at = 0; at < text.size; at++) {
-			static const uint8_t octets[] = {0,    '"', '(', ')', '{',
-							 '\\', ' ', '*', '9', 0xff};
+		assert_true(parse(i, text, 0, 0));
+		/* A parser of another grammar has an answer, too. */
+		for (enum grammar k = 0; k < GRAMMAR_COUNT; k++)
+			assert_int_equal(parse(k, text, 0, 0), k == i);
+	}
+}
+
+static void test_changed(void **state)
+{
+	static const uint8_t octets[] = {0, '"', '(', ')', '{', '\\', ' ', '*', '9', 0xff};
+	static const char *const texts[GRAMMAR_COUNT] = {
+		[FETCH] = "1:* (FLAGS BODY.PEEK[1.2.HEADER.FIELDS.NOT (a \"b\")]<5.10>)",
+		[SEARCH] = "OR (FROM \"x\" SEEN) NOT (TEXT y 1:5,* SINCE 1-Jan-2020 LARGER 5)",
+		[FLAGS] = "(\\Seen $a \\Deleted)",
+		[MAILBOX] = "\"&U,BTFw-/x\"",
+	};
+
+	(void)state;
+	for (enum grammar i = 0; i < GRAMMAR_COUNT; i++) {
+		size_t size = strlen(texts[i]);
+
+		for (size_t at = 0; at < size; at++) {
 			struct buf changed = {0};
 
-			buf_put_bytes(&changed, text);
+			buf_put_string(&changed, texts[i]);
 			for (size_t k = 0; k < sizeof(octets); k++) {
 				changed.data[at] = octets[k];
-				parse_any(bytes_of_buf(&changed), 0, 0);
+				/* NUL stands nowhere in a command. */
+				assert_false(parse(i, bytes_of_buf(&changed), 0, 0) &&
+					     octets[k] == 0);
 			}
 			buf_finish(&changed);
 		}
@@ -184,9 +242,29 @@ static void test_bounds(void **state)
 
 		while (text.size < 200000)
 			buf_put_string(&text, units[i]);
-		parse_any(bytes_of_buf(&text), 0, 0);
+		buf_put_string(&text, "ALL");
+		for (enum grammar k = 0; k < GRAMMAR_COUNT; k++)
+			/* To STORE the words are keywords, which the folder limits. */
+			assert_false(parse(k, bytes_of_buf(&text), 0, 0) && k != FLAGS);
 		buf_finish(&text);
 	}
+}
+
+/* The deepest nesting that is allowed, and one more. */
+static void test_nesting(void **state)
+{
+	struct buf text = {0};
+
+	(void)state;
+	for (unsigned depth = 1; depth <= IMAP_NESTING_MAX + 1; depth++) {
+		buf_clear(&text);
+		for (unsigned i = 1; i < depth; i++)
+			buf_put_string(&text, "NOT ");
+		buf_put_string(&text, "ALL");
+		assert_int_equal(parse(SEARCH, bytes_of_buf(&text), 0, 0),
+				 depth <= IMAP_NESTING_MAX);
+	}
+	buf_finish(&text);
 }
 
 int main(void)
@@ -195,6 +273,7 @@ int main(void)
 		cmocka_unit_test(test_sets),	  cmocka_unit_test(test_contains),
 		cmocka_unit_test(test_put_set),	  cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_changed),	  cmocka_unit_test(test_nesting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
