@@ -117,7 +117,7 @@ benches: $(BENCHES) ## build the micro-benchmarks
 
 RUN_PACKAGES := gcc libc6-dev make pkg-config libisal-dev libsodium-dev libssl-dev libev-dev libxxhash-dev \
 	liblmdb-dev libzstd-dev libunistring-dev libjansson-dev libconfuse-dev libbsd-dev
-TEST_PACKAGES := libcmocka-dev python3 python3-argon2 python3-nacl python3-xxhash python3-zstandard openssl curl isync neomutt offlineimap3 man-db groff-base bsdextrautils
+TEST_PACKAGES := libcmocka-dev python3 python3-argon2 python3-nacl python3-xxhash python3-zstandard openssl curl isync neomutt offlineimap3 strace man-db groff-base bsdextrautils
 LINT_PACKAGES := cppcheck clang-format
 
 .PHONY: deps deps-check deps-lint
@@ -167,16 +167,20 @@ clean: ## remove what was built
 FUZZ_SOURCES := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZERS := $(FUZZ_SOURCES:%.c=$(B)/%)
 REPLAYS := $(FUZZ_SOURCES:fuzz/fuzz_%.c=$(B)/fuzz/replay_%)
-FUZZ_SUPPORT := $(B)/tests/support/unit_env.o $(B)/fuzz/disk.o
+FUZZ_SUPPORT := $(B)/tests/support/unit_env.o $(B)/fuzz/disk.o $(B)/fuzz/libcommon.a
 FUZZ_BUILD := CC=clang SAN=address,undefined,fuzzer-no-link WARNINGS=
 FUZZ_PACKAGES := clang libclang-rt-14-dev llvm
 COVERAGE_BUILD := CFLAGS="-fprofile-instr-generate -fcoverage-mapping" LDFLAGS=-fprofile-instr-generate
 MINUTES ?= 10
 
+$(B)/fuzz/libcommon.a: $(call objects,tools/common)
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar qcs $@ $^
 $(REPLAYS): $(B)/fuzz/replay_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_SUPPORT) $(LINK)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(B)/fuzz/libcommon.a $(LINK) -Wl,--end-group $(LIBS)
 $(FUZZERS): $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(LINK)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(B)/fuzz/libcommon.a $(LINK) -Wl,--end-group $(LIBS)
 
 .PHONY: deps-fuzz fuzz fuzz-coverage fuzz-plants fuzzers replays
 fuzz-plants: deps-fuzz ## every fuzz target finds the bug of fuzz/plants (TARGET= one): says how many

@@ -36,8 +36,8 @@ for target in "$@"; do
 	clang -std=c11 -g -O1 -w -I. -D_GNU_SOURCE $flags -fsanitize=fuzzer-no-link -c -o "$work/$target.o" \
 		"$work/$target.c" &&
 		clang $flags -fsanitize=fuzzer -o "$work/fuzz_$target" "$build/fuzz/fuzz_$target.o" "$work/$target.o" \
-			"$build/tests/support/unit_env.o" "$build/fuzz/disk.o" -Wl,--start-group "$build"/lib*.a -Wl,--end-group \
-			-lisal -lsodium -lzstd -lunistring -lssl -lcrypto -lev -llmdb -lpthread || exit 2
+			"$build/tests/support/unit_env.o" "$build/fuzz/disk.o" -Wl,--start-group "$build"/fuzz/libcommon.a "$build"/lib*.a -Wl,--end-group \
+			-lconfuse -ljansson -lbsd -lisal -lsodium -lzstd -lunistring -lssl -lcrypto -lev -llmdb -lpthread || exit 2
 	corpus=$(search -runs=0 "fuzz/corpus/$target")
 	nothing=$(search)
 	printf '%-16s corpus %-10s nothing %-10s %s\n' "$target" "$corpus" "$nothing" "$text"
