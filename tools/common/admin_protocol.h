@@ -12,6 +12,8 @@
  *
  *	command		arguments			result
  *	status						see aeroctl(1), "status --json"
+ *	usage						see aeroctl(1), "volume usage --json"
+ *	scrub-start, scrub-pause, scrub-resume		(nothing)
  *	reclaim						reclaim, as in the status; after a pass
  *	account-list	after (address or absent)	accounts: [ACCOUNT without slots],
  *							more: whether to ask again
