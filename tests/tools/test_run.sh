@@ -39,4 +39,27 @@ expect 0 "the mail of the first" curl -sk --user "demo@example.org:$password" "i
 says "Aerostore_is_checked"
 check "it ends well again" end_aerod TERM
 
+# A terminal sends Ctrl-C to make, to the script, to all that they run in the foreground.
+expect 0 "Ctrl-C" python3 - "$run" "$build" "$store" <<'EOF'
+import os, pty, select, sys
+
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+asked = False
+while select.select([terminal], [], [], 60)[0]:
+    try:
+        said += os.read(terminal, 4096)
+    except OSError:
+        break
+    if b"Serving until Ctrl-C" in said and not asked:
+        os.write(terminal, b"\x03")
+        asked = True
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+EOF
+says "is found again" "^C" "Stopped."
+check "nobody is left" sh -c "! $build/aeroctl -c '$config' status"
+
 finish
