@@ -27,6 +27,9 @@ check "and changes nothing" [ "$before" = "$(cd "$store" && find . -type f -exec
 mkdir "$scratch/empty"
 expect 0 "an empty directory will do" "$build/aeroctl" init --dir "$scratch/empty" --json
 says '"config":' '"volumes": 3'
+for listener in "lmtp = {'127.0.0.1:2424', 'unix:lmtp.sock'}" "imaps = {'127.0.0.1:1993'}" "imap = {'127.0.0.1:1143'}"; do
+	check "by default, $listener" grep -qxF "$listener" "$scratch/empty/aerostore.conf"
+done
 check "two stores have nothing in common" sh -c "! grep -hE '^(cluster|node|admin-public) ' '$config' '$scratch/empty/aerostore.conf' | sort | uniq -d | grep ."
 
 (cd "$scratch" && "$build/aeroctl" init --dir disks --volume here --volume "$scratch/there") >"$out" 2>&1
