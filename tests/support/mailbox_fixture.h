@@ -26,7 +26,7 @@ struct post {
 	const char *root; /* put before every path; NULL: nothing */
 	uint64_t quarantine_ms;
 	const struct summary_hook *summary; /* NULL: post_summary */
-	void *context; /* the test's */
+	void *context;			    /* the test's */
 };
 
 /* A world of one node; the node is formatted by post_format(). */
