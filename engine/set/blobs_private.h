@@ -40,6 +40,15 @@ struct writer {
 	bool opening;				  /* a task is at it */
 };
 
+/*
+ * A set whose columns are being created and whose entry is on its way: others may meet both, and
+ * must not take it for one that a crash left behind.
+ */
+struct set_birth {
+	uint64_t set;
+	struct set_birth *next;
+};
+
 struct blobs {
 	struct blobs_options options;
 	struct sched *sched;
@@ -59,6 +68,7 @@ struct blobs {
 	void *read_context;
 	struct group tasks;
 	struct open_set *open_sets; /* every one that lives */
+	struct set_birth *births;   /* sets that are being made */
 	struct env_timer recovery_timer;
 	bool recovering, recover_again;
 	uint64_t unfinished_count; /* of sets in the last pass, and why: said when it changes */
@@ -144,6 +154,8 @@ MUST_USE enum err open_set_put(struct open_set *set, uint8_t column, struct put 
 /* Members are slow: gives back what is not acknowledged; the set takes nothing until resumed. */
 void open_set_pause(struct open_set *set, uint32_t slow);
 void open_set_resume(struct open_set *set);
+/* Of one that is closed: what is not acknowledged goes elsewhere. */
+void open_set_give_back(struct open_set *set);
 void open_set_close(struct open_set *set);
 /* When the oldest unacknowledged record was posted; UINT64_MAX: there is none. */
 uint64_t open_set_oldest_ms(const struct open_set *set);

@@ -576,6 +576,8 @@ static WAITS enum err sweep_item(struct blobs *blobs, struct id128 volume, const
 		return ERR_NOMEM;
 	call->set = header.set;
 	call->uuid = header.uuid;
+	/* Not one that was made anew in its place meanwhile. */
+	call->tag = header.tag;
 	err = ask(blobs, call, ask_patience_ms(blobs));
 	ask_release(call);
 	return err;

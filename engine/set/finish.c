@@ -393,6 +393,9 @@ static WAITS enum err follow_plan(struct finish *finish)
 		err = catch_up_set(finish, target);
 		if (err == ERR_OK)
 			err = finish_seal(finish, target);
+		/* Who did not answer may have been given no time to. */
+		if (err == ERR_STALE && finish->blobs->closing)
+			err = ERR_CANCELED;
 		if (err == ERR_STALE)
 			err = evacuate_set(finish);
 		break;

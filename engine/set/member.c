@@ -186,6 +186,9 @@ static void appended(struct log_append *append, enum err err)
 	struct set_append_call *call = append->context;
 	struct member_column *column = call->column;
 
+	/* Whose column goes is told so, though the bytes were synced: they go, too. */
+	if (err == ERR_OK && column->removed)
+		err = ERR_NOTFOUND;
 	if (err == ERR_OK)
 		set_member_synced(&column->machine, call->data_column, call->end);
 	else

@@ -170,16 +170,15 @@ static WAITS enum err read_header(struct member *member, const char *name,
 	struct buf path = {0}, bytes = {0};
 	struct env_file *file = NULL;
 	uint8_t *at = buf_extend(&bytes, LOG_HEADER_SIZE);
-	size_t size;
 	enum err err;
 
 	path_of(member, name, &path);
 	err = at == NULL || path.err != ERR_OK ? ERR_NOMEM
 					       : io_open((const char *)path.data, 0, &file);
 	if (err == ERR_OK)
-		err = io_read(file, 0, at, LOG_HEADER_SIZE, &size);
+		err = log_read_header(file, at);
 	if (err == ERR_OK)
-		err = column_header_find(bytes_make(at, size), header->set, header->column,
+		err = column_header_find(bytes_of_buf(&bytes), header->set, header->column,
 					 header->kind, header);
 	if (err == ERR_OK) {
 		err = read_trailer(file, header, trailer);
@@ -304,9 +303,13 @@ static WAITS enum err remove_unfinished(struct member *member, const char *name)
 	return volume_remove_file(member->volume, path);
 }
 
+/* As many, and it is the disk that cannot be read, not some sectors. */
+#define UNREADABLE_IN_A_ROW 8u
+
 enum err member_scan(struct member *member)
 {
 	struct buf names = {0};
+	unsigned in_a_row = 0;
 	enum err err = volume_list(member->volume, "columns", &names);
 
 	for (size_t at = 0; err == ERR_OK && at < names.size;) {
@@ -328,8 +331,11 @@ enum err member_scan(struct member *member)
 		/* Once more: not every error comes from damage. */
 		if (err == ERR_IO && volume_state(member->volume) != VOLUME_FAILED)
 			err = open_column(member, path, set, index, kind);
+		in_a_row = err == ERR_IO ? in_a_row + 1 : 0;
 		/* One unreadable file is its own set's trouble, which the other members mend. */
-		if (err == ERR_CORRUPT || err == ERR_NEWER || err == ERR_TORN) {
+		if (err == ERR_CORRUPT || err == ERR_NEWER || err == ERR_TORN ||
+		    (err == ERR_IO && in_a_row < UNREADABLE_IN_A_ROW &&
+		     volume_state(member->volume) != VOLUME_FAILED)) {
 			env_log(sched_env(member->sched),
 				"event=column-unreadable set=%016llx column=%u err=%s",
 				(unsigned long long)set, index, err_name(err));

@@ -289,6 +289,11 @@ void open_set_close(struct open_set *set)
 	set_writer_close(&set->machine);
 }
 
+void open_set_give_back(struct open_set *set)
+{
+	give_back_all(set, ERR_STALE);
+}
+
 bool open_set_is_stuck(const struct open_set *set)
 {
 	return set->in_flight > 0 && set->machine.state != SET_WRITER_OPEN &&
@@ -535,11 +540,21 @@ static void fill_header(struct blobs *blobs, struct column_header *header)
 	header->created_ms = env_wall_ms(blobs->env);
 }
 
+static void end_birth(struct blobs *blobs, struct set_birth *birth)
+{
+	struct set_birth **link;
+
+	for (link = &blobs->births; *link != birth; link = &(*link)->next)
+		;
+	*link = birth->next;
+}
+
 enum err open_set_create(struct blobs *blobs, const struct open_set_order *order,
 			 struct open_set **out)
 {
 	struct open_set *set = memory_allocate(sizeof(*set));
 	struct id128 tags[PROFILE_MEMBER_MAX];
+	struct set_birth birth;
 	enum err err;
 
 	if (set == NULL)
@@ -547,6 +562,8 @@ enum err open_set_create(struct blobs *blobs, const struct open_set_order *order
 	set->blobs = blobs;
 	set->opened_ms = env_now_ms(blobs->env);
 	fill_header(blobs, &set->header);
+	birth = (struct set_birth){set->header.set, blobs->births};
+	blobs->births = &birth;
 	set->header.capacity = order->capacity;
 	set->header.born_sealed = order->predecessor_count != 0;
 	set->header.predecessor_count = order->predecessor_count;
@@ -564,12 +581,14 @@ enum err open_set_create(struct blobs *blobs, const struct open_set_order *order
 	if (err != ERR_OK) {
 		if (set->header.profile.k != 0)
 			discard_columns(set);
+		end_birth(blobs, &birth);
 		memory_free(set);
 		return err;
 	}
 	set_writer_born(&set->machine);
 	set->next = blobs->open_sets;
 	blobs->open_sets = set;
+	end_birth(blobs, &birth);
 	*out = set;
 	return ERR_OK;
 }

@@ -73,6 +73,15 @@ static struct open_set *find_open(const struct blobs *blobs, uint64_t set)
 	return open;
 }
 
+static bool is_being_made(const struct blobs *blobs, uint64_t set)
+{
+	const struct set_birth *birth = blobs->births;
+
+	while (birth != NULL && birth->set != set)
+		birth = birth->next;
+	return birth != NULL;
+}
+
 static bool is_in_use(const struct blobs *blobs, uint64_t set)
 {
 	const struct open_set *open = find_open(blobs, set);
@@ -92,7 +101,7 @@ static enum err collect(const struct blobs *blobs, struct buf *out, bool *waitin
 	while ((record = directory_store_next(blobs->directory, &position)) != NULL) {
 		const struct open_set *open;
 
-		if (is_finished(blobs, record))
+		if (is_finished(blobs, record) || is_being_made(blobs, record->set))
 			continue;
 		open = find_open(blobs, record->set);
 		if (!is_in_use(blobs, record->set))

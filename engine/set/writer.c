@@ -406,13 +406,18 @@ static void blame(struct blobs *blobs, struct id128 volume)
 	recovery_kick(blobs);
 }
 
+static void blame_all(struct blobs *blobs, const struct open_set *set, uint32_t slow)
+{
+	for (unsigned i = 0; i < profile_members(set->header.profile); i++)
+		if ((slow >> i & 1) != 0)
+			blame(blobs, set->header.members[i]);
+}
+
 static void hedge(struct blobs *blobs, struct open_set *set)
 {
 	uint32_t slow = writer_slow_members(set);
 
-	for (unsigned i = 0; i < profile_members(set->header.profile); i++)
-		if ((slow >> i & 1) != 0)
-			blame(blobs, set->header.members[i]);
+	blame_all(blobs, set, slow);
 	env_log(blobs->env, "event=set-paused set=%016llx slow=%x",
 		(unsigned long long)set->header.set, slow);
 	leave_set(blobs, set);
@@ -437,6 +442,27 @@ static bool hedge_current(struct blobs *blobs, uint64_t now)
 		return false;
 	hedge(blobs, set);
 	return true;
+}
+
+/*
+ * A set that was left because it is full may have records under way at a slow volume, and nobody
+ * gives it up for that: they go elsewhere like those of the set that is written.
+ */
+static bool hedge_closed(struct blobs *blobs, uint64_t now)
+{
+	for (struct open_set *set = blobs->open_sets; set != NULL; set = set->next) {
+		uint64_t oldest = open_set_oldest_ms(set);
+
+		if (set->machine.state != SET_WRITER_CLOSED || oldest == UINT64_MAX ||
+		    now - oldest < hedge_after_ms(blobs) ||
+		    (now - oldest < ask_patience_ms(blobs) &&
+		     !can_avoid(blobs, set, writer_slow_members(set))))
+			continue;
+		blame_all(blobs, set, writer_slow_members(set));
+		open_set_give_back(set);
+		return true;
+	}
+	return false;
 }
 
 static void close_old(struct blobs *blobs, uint64_t now)
@@ -465,7 +491,7 @@ static void tick(struct env_timer *timer)
 
 	if (blobs->closing)
 		return;
-	if (!hedge_current(blobs, now))
+	if (!hedge_current(blobs, now) && !hedge_closed(blobs, now))
 		close_old(blobs, now);
 	resume(blobs);
 	arm(blobs);
@@ -484,6 +510,10 @@ static uint64_t next_tick_ms(const struct blobs *blobs, uint64_t now)
 	for (set = blobs->open_sets; set != NULL; set = set->next)
 		if (is_paused(set) && at > now + RESUME_MS)
 			at = now + RESUME_MS;
+		else if (set->machine.state == SET_WRITER_CLOSED &&
+			 open_set_oldest_ms(set) != UINT64_MAX &&
+			 at > now + hedge_after_ms(blobs) / HEDGE_STEPS + 1)
+			at = now + hedge_after_ms(blobs) / HEDGE_STEPS + 1;
 	return at;
 }
 

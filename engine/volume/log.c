@@ -43,6 +43,26 @@ enum err log_create(struct volume *volume, const struct log_options *options, st
 	return ERR_OK;
 }
 
+enum err log_read_header(struct env_file *file, uint8_t out[LOG_HEADER_SIZE])
+{
+	const size_t copy_size = LOG_HEADER_SIZE / 2;
+	enum err err = io_read_exact(file, 0, out, LOG_HEADER_SIZE);
+	unsigned unreadable = 0;
+
+	if (err != ERR_IO)
+		return err;
+	for (size_t at = 0; at < LOG_HEADER_SIZE; at += copy_size) {
+		err = io_read_exact(file, at, out + at, copy_size);
+		if (err != ERR_OK && err != ERR_IO)
+			return err;
+		if (err == ERR_IO) {
+			memset(out + at, 0, copy_size);
+			unreadable++;
+		}
+	}
+	return unreadable < 2 ? ERR_OK : ERR_IO;
+}
+
 enum err log_open(struct volume *volume, const struct log_options *options, struct buf *header,
 		  struct log **out)
 {
@@ -54,7 +74,7 @@ enum err log_open(struct volume *volume, const struct log_options *options, stru
 	if (log != NULL && at != NULL)
 		err = volume_open_file(volume, options->name, &log->file);
 	if (err == ERR_OK)
-		err = io_read_exact(log->file, 0, at, LOG_HEADER_SIZE);
+		err = log_read_header(log->file, at);
 	if (err == ERR_OK) {
 		log->refusal = ERR_INVALID;
 		*out = log;

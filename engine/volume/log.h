@@ -57,6 +57,11 @@ struct log_options {
 	uint64_t allocate_size;
 };
 
+/*
+ * The two copies of a file's header. When not both can be read the other one has zeros, which are no
+ * header. ERR_TORN: it ends before; ERR_IO: neither can be read.
+ */
+WAITS MUST_USE enum err log_read_header(struct env_file *file, uint8_t out[LOG_HEADER_SIZE]);
 /* Creates the file durably with `header` (LOG_HEADER_SIZE bytes). */
 WAITS MUST_USE enum err log_create(struct volume *volume, const struct log_options *options,
 				   struct bytes header, struct log **out);

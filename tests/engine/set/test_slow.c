@@ -151,6 +151,55 @@ static void test_a_disk_that_hangs(void **state)
 	}
 }
 
+/* ---- a set that is full while a disk hangs ---- */
+
+static unsigned acknowledged;
+
+static void put_and_count(void *argument)
+{
+	(void)argument;
+	assert_int_equal(blobs_fixture_put(&fixture, 5000, 0), ERR_OK);
+	acknowledged++;
+}
+
+/* All at once, and more than the set takes that is being written. */
+static WAITS void fill_at_once(void *argument)
+{
+	const unsigned count = 64;
+	uint64_t start_ms;
+
+	open_warm();
+	acknowledged = 0;
+	fixture.disks[slow]->slow_factor = FOR_EVER;
+	start_ms = sim_now_ms(fixture.sim);
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(task_spawn(task_sched(), "put", put_and_count, NULL, NULL),
+				 ERR_OK);
+	while (acknowledged < count && sim_now_ms(fixture.sim) - start_ms < 60000)
+		assert_int_equal(task_sleep(10), ERR_OK);
+	assert_int_equal(acknowledged, count);
+	assert_true(sim_now_ms(fixture.sim) - start_ms <= 8 * HEDGE_MS);
+	blobs_fixture_check(&fixture);
+	*(bool *)argument = true;
+}
+
+static void test_full_while_a_disk_hangs(void **state)
+{
+	(void)state;
+	for (slow = 0; slow < 3; slow++) {
+		struct sim *sim = start(30 + slow);
+		bool done = false;
+
+		fixture.options.column_size = 64 * 1024;
+		sim_spawn(sim->nodes[0], "fill", fill_at_once, &done);
+		assert_int_equal(sim_run_until(sim, is_done, &done, HOUR_MS), ERR_OK);
+		sim_kill(sim->nodes[0]);
+		assert_int_equal(sim_run_task(sim, close_hung, NULL), ERR_OK);
+		assert_int_equal(sim_unwind(sim->nodes[0]), ERR_OK);
+		sim_finish(&sim);
+	}
+}
+
 /* ---- a process that ends while a column waits to go ---- */
 
 static struct set_simple_call removal;
@@ -226,6 +275,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_hundred_times_slower),
 		cmocka_unit_test(test_a_disk_that_hangs),
+		cmocka_unit_test(test_full_while_a_disk_hangs),
 		cmocka_unit_test(test_a_column_that_waits_to_go),
 	};
 
