@@ -93,7 +93,7 @@ static void note(struct buf *seen, const struct imap_command *command, enum err 
 	buf_put_block(seen, command->tag);
 	buf_put_block(seen, command->name);
 	buf_put_block(seen, bytes_of_buf(&command->text));
-	buf_put_u8(seen, command->uid);
+	buf_put_u8(seen, command->by_uid);
 	buf_put_varint(seen, command->literal_count);
 	buf_put_u8(seen, command->literal_pending);
 }

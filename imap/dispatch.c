@@ -52,7 +52,7 @@ static const struct command_entry *find(const struct imap_command *command)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (bytes_equal(command->name, bytes_string(table[i].name)) &&
-		    (!command->uid || table[i].has_uid_form))
+		    (!command->by_uid || table[i].has_uid_form))
 			return &table[i];
 	return NULL;
 }
@@ -79,7 +79,7 @@ struct imap_reply imap_reply_read_only(void)
 	return imap_reply_no("[READ-ONLY]", "The mailbox was opened for reading only");
 }
 
-struct imap_reply imap_reply_unresolved(enum err err)
+struct imap_reply imap_reply_set_error(enum err err)
 {
 	return err == ERR_INVALID ? imap_reply_bad("There is no message of that number")
 				  : imap_reply_error(err);
@@ -152,9 +152,9 @@ static void put_reply(struct imap_session *session, const struct imap_command *c
 void imap_dispatch(struct imap_session *session, struct imap_command *command)
 {
 	const struct command_entry *entry = find(command);
-	enum tell tell = entry == NULL	? TELL_NOTHING
-			 : command->uid ? entry->tell_uid
-					: entry->tell;
+	enum tell tell = entry == NULL	   ? TELL_NOTHING
+			 : command->by_uid ? entry->tell_uid
+					   : entry->tell;
 	struct imap_reply reply;
 
 	if (entry == NULL)

@@ -239,7 +239,7 @@ static bool take_names(struct imap_command *command, struct bytes *line)
 	*line = bytes_slice(*line, 1, line->size);
 	name = take_word(line);
 	if (bytes_equal_nocase(name, bytes_string("UID")) && line->size != 0) {
-		command->uid = true;
+		command->by_uid = true;
 		*line = bytes_slice(*line, 1, line->size);
 		name = take_word(line);
 	}
@@ -314,7 +314,7 @@ static bool is_append_message(struct imap_session *session, struct imap_command 
 {
 	struct imap_parser parser;
 
-	if (!bytes_equal(command->name, bytes_string("APPEND")) || command->uid ||
+	if (!bytes_equal(command->name, bytes_string("APPEND")) || command->by_uid ||
 	    session->state == IMAP_GREETED)
 		return false;
 	imap_parser_init(&parser, bytes_of_buf(&command->text), command->literals,

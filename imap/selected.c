@@ -60,7 +60,7 @@ void imap_put_message_flags(struct imap_session *session, uint32_t sequence)
 		return;
 	imap_announce_keywords(session);
 	buf_printf(&session->out, "* %u FETCH (", (unsigned)sequence);
-	if (session->command != NULL && session->command->uid)
+	if (session->command != NULL && session->command->by_uid)
 		buf_printf(&session->out, "UID %u ", (unsigned)message.uid);
 	buf_put_string(&session->out, "FLAGS ");
 	imap_put_flags(session, &message.flags, message.recent);
@@ -171,19 +171,19 @@ enum err imap_resolve(struct imap_session *session, struct imap_command *command
 	*count = 0;
 	if (messages == 0) {
 		/* "*" of nothing is nothing; a number is wrong all the same. */
-		for (size_t i = 0; i < set->count && !command->uid; i++)
+		for (size_t i = 0; i < set->count && !command->by_uid; i++)
 			if (set->ranges[i].first != IMAP_STAR && set->ranges[i].last != IMAP_STAR)
 				return ERR_INVALID;
 		return ERR_OK;
 	}
-	imap_set_resolve(set, command->uid ? view_uid(session->view, messages) : messages);
-	if (!command->uid && set->count != 0 && set->ranges[set->count - 1].last > messages)
+	imap_set_resolve(set, command->by_uid ? view_uid(session->view, messages) : messages);
+	if (!command->by_uid && set->count != 0 && set->ranges[set->count - 1].last > messages)
 		return ERR_INVALID;
-	*count = list_sequences(session->view, set, command->uid, NULL);
+	*count = list_sequences(session->view, set, command->by_uid, NULL);
 	list = arena_array(&command->arena, *count, sizeof(*list));
 	if (list == NULL)
 		return ERR_NOMEM;
-	(void)list_sequences(session->view, set, command->uid, list);
+	(void)list_sequences(session->view, set, command->by_uid, list);
 	*sequences = list;
 	return ERR_OK;
 }

@@ -76,7 +76,7 @@ struct imap_command {
 	struct imap_literal *literals; /* in the arena */
 	size_t literal_count, literal_capacity;
 	struct bytes tag, name; /* name in upper case, without "UID " */
-	bool uid;		/* "UID " form */
+	bool by_uid;		/* "UID " stood before the name: numbers are UIDs */
 	struct imap_parser parser;
 	/* APPEND: the message literal follows on the stream, not yet asked for unless non-synchronising. */
 	bool literal_pending, literal_synchronising;
@@ -104,8 +104,8 @@ struct imap_reply imap_reply_no(const char *code, const char *text);
 struct imap_reply imap_reply_error(enum err err);
 /* A change in a folder opened by EXAMINE. */
 struct imap_reply imap_reply_read_only(void);
-/* What imap_resolve() refused. */
-struct imap_reply imap_reply_unresolved(enum err err);
+/* A set of numbers that could not be resolved: ERR_INVALID is BAD, the rest as imap_reply_error(). */
+struct imap_reply imap_reply_set_error(enum err err);
 /* BAD with the parser's error. */
 struct imap_reply imap_reply_syntax(const struct imap_parser *parser);
 

@@ -56,7 +56,7 @@ static struct imap_reply copy(struct imap_session *session, struct imap_command 
 		return imap_reply_read_only();
 	err = imap_resolve(session, command, &set, &sequences, &count);
 	if (err != ERR_OK)
-		return imap_reply_unresolved(err);
+		return imap_reply_set_error(err);
 	if (count == 0)
 		return imap_reply_ok(move ? "Nothing to move" : "Nothing to copy");
 	err = view_copy(session->view, sequences, count, target, move, &result);

@@ -10,7 +10,7 @@ struct imap_reply imap_cmd_expunge(struct imap_session *session, struct imap_com
 	size_t count = 0, expunged;
 	enum err err = ERR_OK;
 
-	if (command->uid) {
+	if (command->by_uid) {
 		imap_space(parser);
 		set = imap_sequence_set(parser);
 	}
@@ -19,10 +19,10 @@ struct imap_reply imap_cmd_expunge(struct imap_session *session, struct imap_com
 		return imap_reply_syntax(parser);
 	if (view_read_only(session->view))
 		return imap_reply_read_only();
-	if (command->uid) {
+	if (command->by_uid) {
 		err = imap_resolve(session, command, &set, &sequences, &count);
 		if (err != ERR_OK)
-			return imap_reply_unresolved(err);
+			return imap_reply_set_error(err);
 		/* No sequences at all would mean the whole folder. */
 		if (count == 0)
 			return imap_reply_ok("Nothing to expunge");

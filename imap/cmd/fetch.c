@@ -77,7 +77,7 @@ static struct imap_reply result_of(const struct imap_command *command,
 	if (progress->missing == 0)
 		return imap_reply_ok("Fetched");
 	/* A UID that is gone is no error (RFC 3501, 6.4.8), and its EXPUNGE has just been told. */
-	return (struct imap_reply){command->uid ? IMAP_OK : IMAP_NO, "[EXPUNGEISSUED]",
+	return (struct imap_reply){command->by_uid ? IMAP_OK : IMAP_NO, "[EXPUNGEISSUED]",
 				   "Some messages were expunged meanwhile"};
 }
 
@@ -93,13 +93,13 @@ struct imap_reply imap_cmd_fetch(struct imap_session *session, struct imap_comma
 	imap_space(parser);
 	set = imap_sequence_set(parser);
 	imap_space(parser);
-	fetch_parse(parser, command->uid, &request);
+	fetch_parse(parser, command->by_uid, &request);
 	imap_end(parser);
 	if (imap_failed(parser))
 		return imap_reply_syntax(parser);
 	err = imap_resolve(session, command, &set, &progress.sequences, &progress.count);
 	if (err != ERR_OK)
-		return imap_reply_unresolved(err);
+		return imap_reply_set_error(err);
 	fetch.marks = request.sets_seen && !view_read_only(session->view);
 	fetch_all(&fetch, &progress);
 	fetch_finish(&fetch);

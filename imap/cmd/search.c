@@ -28,7 +28,7 @@ static enum err search_all(struct search *search, struct imap_command *command, 
 
 		if (matches)
 			hits->numbers[hits->count++] =
-				command->uid ? view_uid(view, sequence) : sequence;
+				command->by_uid ? view_uid(view, sequence) : sequence;
 		else if (err == ERR_NOTFOUND)
 			hits->missing = true;
 		else if (err == ERR_CANCELED || err == ERR_NOMEM)
@@ -60,11 +60,12 @@ static struct imap_reply run(struct search *search, struct imap_session *session
 
 	if (view_count(session->view) != 0) {
 		err = search_begin(search, session);
-		if (err == ERR_OK)
-			err = search_all(search, command, &hits);
+		if (err != ERR_OK)
+			return imap_reply_set_error(err);
+		err = search_all(search, command, &hits);
 	}
 	if (err != ERR_OK)
-		return imap_reply_unresolved(err);
+		return imap_reply_error(err);
 	put_hits(session, &hits);
 	/* What could be searched is told; that it was not all must be, too. */
 	if (hits.failure != ERR_OK)

@@ -49,7 +49,7 @@ struct imap_reply imap_cmd_store(struct imap_session *session, struct imap_comma
 		return imap_reply_read_only();
 	err = imap_resolve(session, command, &change.set, &sequences, &count);
 	if (err != ERR_OK)
-		return imap_reply_unresolved(err);
+		return imap_reply_set_error(err);
 	if (count == 0)
 		return imap_reply_ok("Nothing to store");
 	err = view_store(session->view, sequences, count, change.mode, change.flags.system,
@@ -59,7 +59,7 @@ struct imap_reply imap_cmd_store(struct imap_session *session, struct imap_comma
 	if (err != ERR_OK)
 		return imap_reply_error(err);
 	if (any_expunged(session->view, sequences, count))
-		return (struct imap_reply){command->uid ? IMAP_OK : IMAP_NO, "[EXPUNGEISSUED]",
+		return (struct imap_reply){command->by_uid ? IMAP_OK : IMAP_NO, "[EXPUNGEISSUED]",
 					   "Some messages were expunged meanwhile"};
 	return imap_reply_ok("Stored");
 }
