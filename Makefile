@@ -99,6 +99,7 @@ $(B)/tests/%: $(B)/plant/tests/%.o $(TEST_LINK)
 
 # What stands in for a module of the engine is linked in front of it, into the tests that want it.
 $(B)/tests/lmtp/test_server: $(B)/plant/tests/lmtp/fake_delivery.o
+$(B)/tests/imap/test_session $(B)/tests/imap/test_transcripts: $(B)/plant/tests/imap/fake_mailbox.o
 
 $(B)/bench/%: $(B)/bench/%.o $(LINK)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK) -Wl,--end-group $(LIBS)

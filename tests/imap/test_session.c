@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine/base/memory.h"
 #include "imap/session.h"
 #include "tests/imap/fake_mailbox.h"
 

@@ -6,9 +6,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "engine/base/assert.h"
 #include "tests/imap/fake_mailbox.h"
 #include "tests/support/transcript.h"
 
