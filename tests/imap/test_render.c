@@ -42,9 +42,8 @@ static void test_strings(void **state)
 	check_string(bytes_string("tab\there"), "\"tab\there\"");
 	check_string(bytes_string("line\r\nend"), "{9}\r\nline\r\nend");
 	check_string(bytes_string("\xc3\xa9"), "{2}\r\n\xc3\xa9");
-	check_string(bytes_make("a\0b", 3),
-		     "{3}\r\na\x80"
-		     "b");
+	check_string(bytes_make("a\0b", 3), "{3}\r\na\x80"
+					    "b");
 }
 
 static void test_dates(void **state)
