@@ -61,9 +61,12 @@ class Bench:
     def run(self, program, *arguments, environment=None):
         command = [f"{self.build}/bench/{program}", *map(str, arguments)]
         self.progress.show(program + " " + " ".join(map(str, arguments[1:4])))
+        left_s = self.progress.left_s()
+        if left_s <= 0:
+            raise RuntimeError(f"no time left for {program}")
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env={**os.environ, **(environment or {})}, check=False,
-                              timeout=self.progress.left_s() + 60)
+                              timeout=left_s + 10)
         if done.returncode != 0:
             raise RuntimeError(" ".join(command[:4]) + ": " + done.stderr.strip())
         return json.loads(done.stdout)
@@ -250,7 +253,7 @@ class Bench:
                 self.report.note(f"{peer.name}: SELECT announced {result['at_select']} of {count} mails")
                 for key, value in values.items():
                     value[peer.name] = result[key] / 1000
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
                 self.report.note(f"{peer.name}: {error}")
                 self.revive(peer)
         section = f"login after an absence, {count} mails pending"
