@@ -305,8 +305,11 @@ static void run_opener(void *argument)
 	writer->opening = false;
 	if (blobs->closing)
 		fail_waiting(blobs, ERR_CANCELED);
+	/* A set that was resumed meanwhile serves who waits as well as a new one. */
+	else
+		flush_waiting(blobs);
 	/* Somebody may have come to wait after the last look. */
-	else if (writer->waiting_first != NULL)
+	if (writer->waiting_first != NULL)
 		kick_opener(blobs);
 	group_leave(&blobs->tasks);
 }
