@@ -107,8 +107,8 @@ $(B)/bench/%: $(B)/bench/%.o $(LINK)
 MINUTES ?= 10
 
 .PHONY: soak
-soak: $(B)/tests/sim/soak ## new seeds of the simulations for MINUTES=10
-	$< $(MINUTES) $$(date +%s)
+soak: $(addprefix $(B)/tests/,sim/soak fsck/test_flips crash/test_crash_states) ## MINUTES=10: new seeds of the simulations, more flips, new crash states
+	@tests/soak.sh $(B) $(MINUTES)
 
 .PHONY: tests benches
 tests: $(TESTS) ## build the unit tests
