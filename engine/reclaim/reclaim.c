@@ -24,6 +24,7 @@ struct reclaim {
 	struct cond wake;
 	struct group tasks;
 	bool kicked, closing, closed_earlier, loaded;
+	enum err skipped; /* in this pass: why a set that is due stays */
 };
 
 /* From blob_read(). What was restored is written down at the pass that this calls for. */
@@ -180,6 +181,13 @@ static bool is_passing(enum err err)
 	       err == ERR_TIMEOUT;
 }
 
+/* What changed meanwhile is looked at again in the next pass; the rest the operator should know. */
+static void note_skipped(struct reclaim *reclaim, enum err err)
+{
+	if (is_passing(err) && err != ERR_STALE && reclaim->skipped == ERR_OK)
+		reclaim->skipped = err;
+}
+
 static WAITS enum err run_batch(struct reclaim *reclaim, struct batch *batch, bool *freed)
 {
 	enum err err = ERR_OK;
@@ -201,6 +209,7 @@ static WAITS enum err run_batch(struct reclaim *reclaim, struct batch *batch, bo
 	if (err == ERR_OK || err == ERR_STALE)
 		leave_quarantine(reclaim, batch);
 	*batch = (struct batch){.count = 0};
+	note_skipped(reclaim, err);
 	if (is_passing(err)) {
 		env_log(reclaim->env, "event=sets-not-compacted err=%s", err_name(err));
 		err = ERR_OK;
@@ -236,6 +245,7 @@ static WAITS enum err compact_some(struct reclaim *reclaim, const struct estimat
 			continue;
 		if (!quarantine_has(&reclaim->quarantine, set))
 			err = inspect(reclaim, item);
+		note_skipped(reclaim, err);
 		if (is_passing(err))
 			err = ERR_OK;
 		quarantine_confirm(&reclaim->quarantine, set);
@@ -327,11 +337,13 @@ static WAITS enum err close_earlier(struct reclaim *reclaim)
 	return err;
 }
 
-static void note_obstacle(struct reclaim *reclaim)
+static void note_obstacle(struct reclaim *reclaim, const struct reclaim_obstacle *obstacle)
 {
 	struct reclaim_status *status = &reclaim->status;
 
-	status->obstacle = reclaim->judge.obstacle;
+	status->obstacle = *obstacle;
+	if (status->obstacle.err == ERR_OK)
+		status->obstacle.err = reclaim->skipped;
 	if (status->obstacle.err == ERR_OK)
 		status->obstacle_since_ms = 0;
 	else if (status->obstacle_since_ms == 0)
@@ -341,11 +353,13 @@ static void note_obstacle(struct reclaim *reclaim)
 static WAITS enum err pass(struct reclaim *reclaim, bool *freed)
 {
 	struct estimate estimate;
+	struct reclaim_obstacle obstacle;
 	enum err err;
 
+	reclaim->skipped = ERR_OK;
 	reclaim->judge.obstacle = (struct reclaim_obstacle){.err = ERR_OK};
 	if (liveness_is_held_up(&reclaim->judge)) {
-		note_obstacle(reclaim);
+		note_obstacle(reclaim, &reclaim->judge.obstacle);
 		return ERR_UNAVAILABLE;
 	}
 	reclaim->status.passes++;
@@ -361,7 +375,8 @@ static WAITS enum err pass(struct reclaim *reclaim, bool *freed)
 	if (err == ERR_OK)
 		err = deleted_empty(&reclaim->judge, &reclaim->quarantine,
 				    &reclaim->status.streams_emptied);
-	note_obstacle(reclaim);
+	/* Judging the records of a set begins another one. */
+	obstacle = reclaim->judge.obstacle;
 	if (err == ERR_OK)
 		err = compact_some(reclaim, &estimate, freed);
 	if (err == ERR_OK)
@@ -370,6 +385,7 @@ static WAITS enum err pass(struct reclaim *reclaim, bool *freed)
 		quarantine_round_end(&reclaim->quarantine);
 		reclaim->status.last_pass_ms = env_wall_ms(reclaim->env);
 	}
+	note_obstacle(reclaim, &obstacle);
 	estimate_finish(&estimate);
 	return err == ERR_OK && reclaim->status.obstacle.err != ERR_OK ? ERR_UNAVAILABLE : err;
 }

@@ -38,7 +38,7 @@ struct set_create_call {
 	struct wire_call wire;
 	struct column_header header; /* kind, column and tag those of the addressee */
 	uint64_t content;	     /* bytes that it must have room for, now; 0: let it come */
-	bool urgent;		     /* the reserve counts as room, for its appends, too */
+	bool urgent; /* three fourths of the reserve count as room, for its appends, too */
 };
 
 /*

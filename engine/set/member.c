@@ -8,6 +8,9 @@
 #include "engine/plant.h"
 #include "engine/set/member_private.h"
 
+/* Of the reserve, one of so many parts is for journals alone. */
+#define RESERVE_PART 4u
+
 /* ---- columns ---- */
 
 bool member_column_sealed(const struct member_column *column)
@@ -111,14 +114,15 @@ static WAITS enum err create_log(struct member *member, struct member_column *co
 
 static bool has_room(const struct member *member, const struct set_create_call *call)
 {
-	uint64_t total, left;
+	uint64_t total, left, kept;
 
 	if (!call->urgent)
 		return volume_state(member->volume) != VOLUME_FULL &&
 		       volume_has_room(member->volume, call->content);
 	volume_space(member->volume, &total, &left);
-	/* Footers and the journal need some of the reserve, too. */
-	return call->content + call->content / 8 <= left;
+	/* A part of the reserve is the journal's: without it nothing can be deleted any more. */
+	kept = volume_reserve(member->volume) / RESERVE_PART;
+	return call->content + call->content / 8 + kept <= left;
 }
 
 /*

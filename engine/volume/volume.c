@@ -160,6 +160,11 @@ bool volume_has_room(const struct volume *volume, uint64_t size)
 	return space_fits(&volume->space, size);
 }
 
+uint64_t volume_reserve(const struct volume *volume)
+{
+	return volume->space.reserve;
+}
+
 void volume_set_reserve(struct volume *volume, uint64_t size)
 {
 	space_set_reserve(&volume->space, size);

@@ -87,6 +87,7 @@ void volume_space(const struct volume *volume, uint64_t *total, uint64_t *free_s
 WAITS MUST_USE enum err volume_look(struct volume *volume);
 /* Whether so much would fit above the reserve now. Asking does not make it full. */
 bool volume_has_room(const struct volume *volume, uint64_t size);
+uint64_t volume_reserve(const struct volume *volume);
 /* Bytes kept free for urgent writes; default max(64 MiB, 2 %), at most 5 %. */
 void volume_set_reserve(struct volume *volume, uint64_t size);
 

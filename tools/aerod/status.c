@@ -128,6 +128,12 @@ static const char *obstacle_text(const struct reclaim_obstacle *obstacle)
 		return "a volume does not answer, or is not up to date";
 	if (obstacle->err == ERR_STALE)
 		return "accounts that are being changed, or replicas that differ";
+	if (obstacle->err == ERR_NOSPACE)
+		return "no room for what lives, which has to be copied first";
+	if (obstacle->err == ERR_LIMIT)
+		return "as much waits in quarantine as is remembered";
+	if (obstacle->err == ERR_CORRUPT || obstacle->err == ERR_IO)
+		return "records that cannot be read, and have to be repaired first";
 	return err_text(obstacle->err);
 }
 

@@ -11,6 +11,7 @@
 #include "engine/base/memory.h"
 #include "engine/io.h"
 #include "engine/set/blobs.h"
+#include "engine/volume/usage.h"
 #include "tests/support/mailbox_fixture.h"
 
 #define ADDRESS "alice@example.org"
@@ -225,6 +226,177 @@ static void quarantine_is_kept(void *argument)
 	assert_int_equal(status_of(post).quarantined, 0);
 	assert_int_equal(count_readable(post, &known), 1);
 	check_half(post);
+	post_close(post);
+}
+
+/* A node that starts anew twice a day; between two starts nothing is read, so nothing waits. */
+static void quarantine_outlives_restarts(void *argument)
+{
+	struct post *post = argument;
+	bool freed;
+
+	post->quarantine_ms = 24 * HOUR_MS;
+	start(post);
+	deliver_some(post, ADDRESS);
+	know_all(post, &known);
+	expunge_half(post);
+	reclaim_all(post);
+	assert_true(status_of(post).sets_quarantined > 0);
+	known.count = 1;
+	assert_int_equal(count_readable(post, &known), 1);
+	assert_int_equal(status_of(post).restored, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(task_sleep(10 * HOUR_MS), ERR_OK);
+		post_close(post);
+		assert_int_equal(task_sleep(100 * HOUR_MS), ERR_OK);
+		post_open(post);
+		assert_int_equal(reclaim_run(engine_reclaim(post->engine), &freed), ERR_OK);
+		assert_true(freed == (i == 2));
+	}
+	assert_int_equal(status_of(post).sets_quarantined, 0);
+	/* That it was read is not forgotten either. */
+	assert_int_equal(count_readable(post, &known), 1);
+	check_half(post);
+	post_close(post);
+}
+
+/* What died while its set waited has not waited itself. */
+static void what_died_later_waits_longer(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+	struct view *view;
+	uint32_t first = 1;
+	struct message message;
+	size_t expunged;
+	bool freed;
+
+	post->quarantine_ms = 24 * HOUR_MS;
+	start(post);
+	deliver_some(post, ADDRESS);
+	know_all(post, &known);
+	expunge_half(post);
+	reclaim_all(post);
+	assert_int_equal(task_sleep(23 * HOUR_MS), ERR_OK);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	view = post_view(mailbox, "INBOX");
+	assert_int_equal(view_message(view, first, &message), ERR_OK);
+	assert_int_equal(view_store(view, &first, 1, STORE_ADD, FLAG_DELETED, NULL, 0, true),
+			 ERR_OK);
+	assert_int_equal(view_expunge(view, NULL, 0, &expunged), ERR_OK);
+	assert_int_equal(expunged, 1);
+	view_close(&view);
+	mailbox_release(&mailbox);
+	assert_int_equal(task_sleep(HOUR_MS), ERR_OK);
+	assert_int_equal(reclaim_run(engine_reclaim(post->engine), &freed), ERR_OK);
+	assert_true(freed);
+	for (size_t i = 0; i < known.count; i++)
+		if (id128_equal(known.items[i].id, message.email_id))
+			known.items[0] = known.items[i];
+	assert_true(id128_equal(known.items[0].id, message.email_id));
+	known.count = 1;
+	assert_int_equal(count_readable(post, &known), 1);
+	post_close(post);
+}
+
+static WAITS uint64_t journal_bytes(struct post *post)
+{
+	struct engine_status *status = memory_allocate(sizeof(*status));
+	uint64_t bytes;
+
+	assert_non_null(status);
+	engine_get_status(post->engine, status);
+	bytes = status->journal.bytes;
+	memory_free(status);
+	return bytes;
+}
+
+static WAITS void delete_account(struct post *post, const char *address)
+{
+	struct accounts *accounts = engine_accounts(post->engine);
+	struct buf record = {0};
+
+	assert_int_equal(account_make_status(post->admin, POST_CLUSTER,
+					     accounts_find(accounts, bytes_string(address)),
+					     ACCOUNT_DELETED, 1, &record),
+			 ERR_OK);
+	assert_int_equal(accounts_publish(accounts, bytes_of_buf(&record)), ERR_OK);
+	buf_finish(&record);
+}
+
+static WAITS uint64_t occupied(void)
+{
+	static const char *const paths[POST_VOLUMES] = {"/d0/v", "/d1/v", "/d2/v"};
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < POST_VOLUMES; i++) {
+		struct usage usage;
+
+		assert_int_equal(usage_measure(paths[i], &usage), ERR_OK);
+		total += usage_total(&usage);
+	}
+	return total;
+}
+
+static enum err count_entry(void *context, const struct entry *entry)
+{
+	(void)entry;
+	(*(size_t *)context)++;
+	return ERR_OK;
+}
+
+static WAITS size_t entries_of(struct post *post, struct id128 stream)
+{
+	bool complete, more = true;
+	size_t count = 0;
+
+	assert_int_equal(journal_read(engine_journal(post->engine), stream, NULL, 100000,
+				      count_entry, &count, NULL, &complete, &more),
+			 ERR_OK);
+	return count;
+}
+
+/* Its entries and pages, not its blobs alone, after the quarantine and not before. */
+static void deleted_account_leaves_the_journal(void *argument)
+{
+	struct post *post = argument;
+	const struct account_record *account;
+	struct id128 stream;
+	uint64_t before, bytes;
+	bool freed;
+
+	post->segment_size = 64 << 10;
+	post->quarantine_ms = HOUR_MS;
+	start(post);
+	post_close(post);
+	/* Nobody reads it: all that is delivered stays in the journal. */
+	post->snapshot_entries = 100000;
+	post_open(post);
+	for (unsigned i = 0; i < 15; i++)
+		deliver_some(post, ADDRESS);
+	account = accounts_find(engine_accounts(post->engine), bytes_string(ADDRESS));
+	stream = account->stream;
+	assert_true(entries_of(post, stream) >= 15 * COUNT);
+	delete_account(post, ADDRESS);
+	assert_int_equal(task_sleep(1000), ERR_OK);
+	reclaim_all(post);
+	assert_true(entries_of(post, stream) >= 15 * COUNT);
+	before = occupied();
+	bytes = journal_bytes(post);
+	assert_int_equal(task_sleep(HOUR_MS), ERR_OK);
+	assert_int_equal(reclaim_run(engine_reclaim(post->engine), &freed), ERR_OK);
+	assert_int_equal(status_of(post).streams_emptied, 1);
+	assert_int_equal(entries_of(post, stream), 0);
+	/* The segments follow when the keeper finds them wasteful. */
+	assert_int_equal(task_sleep(HOUR_MS), ERR_OK);
+	assert_true(journal_bytes(post) < bytes / 2);
+	assert_true(occupied() + (bytes - journal_bytes(post)) / 2 < before);
+	post_close(post);
+	/* It is not brought back, and there is nothing to do a second time. */
+	post_open(post);
+	reclaim_all(post);
+	assert_int_equal(entries_of(post, stream), 0);
+	assert_int_equal(status_of(post).streams_emptied, 0);
 	post_close(post);
 }
 
@@ -540,6 +712,44 @@ static void full_disks_are_compacted(void *argument)
 	post_close(post);
 }
 
+/* The last part of the reserve is not for copies: what deletes goes on, and status says why. */
+static void copies_leave_the_journal_room(void *argument)
+{
+	struct post *post = argument;
+	size_t first;
+	struct mailbox *mailbox;
+	struct view *view;
+	bool freed;
+
+	post->column_size = 512 << 10;
+	first = start_full(post);
+	post_close(post);
+	post_open(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	view = open_full(mailbox, first);
+	(void)expunge_most(post, view, 2);
+	view_close(&view);
+	mailbox_release(&mailbox);
+	assert_int_equal(task_sleep(2000), ERR_OK);
+	/* As if somebody else had taken what was left. */
+	for (size_t i = 0; i < POST_VOLUMES; i++)
+		post->disks[i]->options.capacity -=
+			sim_disk_free(post->disks[i]) - CAPACITY / 20 / 5;
+	assert_int_equal(task_sleep(LOOK_MS), ERR_OK);
+	assert_int_equal(reclaim_run(engine_reclaim(post->engine), &freed), ERR_UNAVAILABLE);
+	/* What holds nothing that lives may have gone. */
+	assert_int_equal(status_of(post).obstacle.err, ERR_NOSPACE);
+	assert_int_equal(status_of(post).bytes_copied, 0);
+	for (size_t i = 0; i < POST_VOLUMES; i++)
+		post->disks[i]->options.capacity = CAPACITY;
+	assert_int_equal(task_sleep(LOOK_MS), ERR_OK);
+	reclaim_all(post);
+	assert_int_equal(status_of(post).obstacle.err, ERR_OK);
+	assert_true(status_of(post).bytes_reclaimed > first / 3 * LARGE);
+	read_all(post, first / 2);
+	post_close(post);
+}
+
 static void run(void (*test)(void *post))
 {
 	struct post post;
@@ -558,22 +768,30 @@ static void run(void (*test)(void *post))
 
 TEST(expunged_messages_go)
 TEST(quarantine_is_kept)
+TEST(quarantine_outlives_restarts)
+TEST(what_died_later_waits_longer)
+TEST(deleted_account_leaves_the_journal)
 TEST(deleted_account_goes)
 TEST(orphans_go)
 TEST(one_silent_volume_holds_it_up)
 TEST(full_disks_take_mail_again)
 TEST(full_disks_are_compacted)
+TEST(copies_leave_the_journal_room)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_expunged_messages_go),
 		cmocka_unit_test(test_quarantine_is_kept),
+		cmocka_unit_test(test_quarantine_outlives_restarts),
+		cmocka_unit_test(test_what_died_later_waits_longer),
+		cmocka_unit_test(test_deleted_account_leaves_the_journal),
 		cmocka_unit_test(test_deleted_account_goes),
 		cmocka_unit_test(test_orphans_go),
 		cmocka_unit_test(test_one_silent_volume_holds_it_up),
 		cmocka_unit_test(test_full_disks_take_mail_again),
 		cmocka_unit_test(test_full_disks_are_compacted),
+		cmocka_unit_test(test_copies_leave_the_journal_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
