@@ -176,6 +176,11 @@ void overlay_through(struct overlay *overlay, bool through)
 	overlay->through = through;
 }
 
+bool overlay_is_through(const struct overlay *overlay)
+{
+	return overlay->through;
+}
+
 void overlay_changes(const struct overlay *overlay,
 		     void (*each)(void *context, const char *path, const struct buf *content),
 		     void *context)

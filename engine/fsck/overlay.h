@@ -30,6 +30,7 @@ void overlay_destroy(struct overlay **overlay);
 struct env *overlay_env(struct overlay *overlay);
 /* From now on, operations (and files opened) go to the base, or do not any more. */
 void overlay_through(struct overlay *overlay, bool through);
+bool overlay_is_through(const struct overlay *overlay);
 /*
  * The files that differ from the base, by path: content, or NULL for those that are gone. Visited
  * in the order of their paths; `each` may not use the overlay. Borrowed for the call.

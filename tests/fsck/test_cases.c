@@ -4,7 +4,8 @@
  *
  *   damage       what happens to a store at rest, a line each; # is a remark
  *   expected.1   what the first run says, with its exit status
- *   expected.2   what the second run says: clean, unless mail is lost for good
+ *   expected.2   what the second run says: clean, unless a volume is not there, or the first run
+ *                was told not to mend all
  *   options      (may be missing) of the first run; -y
  *   lost         (may be missing) mail is lost in this one: it is not compared
  *

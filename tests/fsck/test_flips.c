@@ -9,8 +9,11 @@
  * Then it is mended, with -y: the file is what it was octet for octet, or, where
  * records were written elsewhere (journals are written forward, unsealed sets
  * are sealed or evacuated), everything that the store held is there; and a second
- * check says clean. Mending is slower, and done for every AEROSTORE_FLIPS_MEND-th
- * octet (default 499, a prime, so that it wanders through all structures).
+ * check says clean. Mending is slower: it is done for every AEROSTORE_FLIPS_HEAD-th
+ * octet of the structures, once for each kind of them (superblock, headers of files,
+ * the header of a record of each type in each kind of file, trailer), and for every
+ * AEROSTORE_FLIPS_MEND-th elsewhere; both are primes, so that they wander through
+ * all fields. AEROSTORE_FLIPS_HEAD=1 mends each octet of the structures.
  *
  *   AEROSTORE_FLIPS_STEP=1   how many octets to go on: 1 is each
  */
@@ -18,7 +21,9 @@
 
 #include "engine/fsck/fsck.h"
 #include "engine/format/column.h"
+#include "engine/format/record.h"
 #include "engine/io.h"
+#include "engine/volume/log.h"
 #include "tests/sim/inode.h"
 #include "tests/sim/tree.h"
 #include "tests/support/fsck_fixture.h"
@@ -30,9 +35,11 @@
 #ifdef __SANITIZE_ADDRESS__
 #define STEP 23
 #define MEND_STEP 97
+#define HEAD_STEP 47
 #else
 #define STEP 1
 #define MEND_STEP 499
+#define HEAD_STEP 13
 #endif
 
 struct file {
@@ -285,16 +292,89 @@ static void try_octet(const struct file *file, size_t at, bool mending)
 	flip(file, at);
 }
 
+/* Kinds of files. */
+static const char *const kinds[] = {"superblock", ".seg", ".col", ".par", ".mir"};
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+#define TYPES 64u
+
+/* Structures met so far: what is mended of one need not be of the next. */
+struct met {
+	bool header[KINDS], trailer[KINDS], record[KINDS][TYPES];
+};
+
+static size_t kind_of(const struct file *file)
+{
+	size_t kind = 0;
+
+	while (kind < KINDS && strstr(file->path, kinds[kind]) == NULL)
+		kind++;
+	return kind;
+}
+
+static void mark(const struct file *file, uint8_t *marks, size_t from, size_t size)
+{
+	for (size_t at = from; at < from + size && at < file->pristine.size; at++)
+		marks[at] = 1;
+}
+
+static void mark_records(const struct file *file, bool *met, uint8_t *marks)
+{
+	struct record record;
+
+	for (size_t at = LOG_HEADER_SIZE;
+	     at + RECORD_HEADER_SIZE <= file->pristine.size &&
+	     record_decode(file->pristine.data + at, &record) == ERR_OK;
+	     at += (size_t)record_size(record.payload_size)) {
+		if (record.type >= TYPES || met[record.type])
+			continue;
+		met[record.type] = true;
+		mark(file, marks, at, RECORD_HEADER_SIZE);
+	}
+}
+
+/* Which octets belong to the first of their kind of structure; to be freed. */
+static uint8_t *structures_of(const struct file *file, struct met *met)
+{
+	size_t kind = kind_of(file), size = file->pristine.size;
+	uint8_t *marks = calloc(1, size + 1);
+
+	assert_non_null(marks);
+	if (kind == KINDS)
+		return marks;
+	if (!met->header[kind])
+		mark(file, marks, 0, COLUMN_HEADER_SIZE);
+	met->header[kind] = true;
+	if (kind == 0)
+		return marks;
+	mark_records(file, met->record[kind], marks);
+	if (size > COLUMN_TRAILER_SIZE && !met->trailer[kind] &&
+	    memcmp(file->pristine.data + size - COLUMN_TRAILER_SIZE, "AEROSEAL", 8) == 0) {
+		mark(file, marks, size - COLUMN_TRAILER_SIZE, COLUMN_TRAILER_SIZE);
+		met->trailer[kind] = true;
+	}
+	return marks;
+}
+
 static void test_every_octet(void **state)
 {
 	size_t step = from_environment("AEROSTORE_FLIPS_STEP", STEP);
 	size_t mend_step = from_environment("AEROSTORE_FLIPS_MEND", MEND_STEP);
-	uint64_t octets = 0;
+	size_t head_step = from_environment("AEROSTORE_FLIPS_HEAD", HEAD_STEP);
+	uint64_t octets = 0, heads = 0;
+	struct met met = {.header = {false}};
 
 	(void)state;
-	for (size_t i = 0; i < file_count; i++)
+	for (size_t i = 0; i < file_count; i++) {
+		uint8_t *marks = structures_of(&files[i], &met);
+
 		for (size_t at = 0; at < files[i].pristine.size; at += step)
-			try_octet(&files[i], at, octets++ % mend_step == 0);
+			try_octet(&files[i], at,
+				  marks[at] != 0 ? heads++ % head_step == 0
+						 : octets++ % mend_step == 0);
+		free(marks);
+	}
+	assert_true(heads != 0);
 	print_message("%llu flips: %llu seen, %llu in unused bytes; %llu mended, %llu of them to "
 		      "the very octets\n",
 		      (unsigned long long)counts.flips, (unsigned long long)counts.detected,

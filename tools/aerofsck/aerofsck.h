@@ -23,7 +23,8 @@ struct invocation {
 	/* the command line */
 	const char *config_path, *salvage, *export_to, *account, *password_file;
 	bool json, rebuild_index, rebuild_directory, mode_given;
-	enum fsck_mode mode;
+	enum fsck_mode mode; /* on a terminal FSCK_ASK, until an answer is for all that follow */
+	bool asks;
 	const char *volumes[FSCK_VOLUME_MAX];
 	size_t volume_count;
 	/* the run */
@@ -32,6 +33,7 @@ struct invocation {
 	struct overlay *overlay;
 	struct sched *sched;
 	bool canceled;
+	struct env_timer cancel;       /* when nothing is being put into place */
 	bool journal_replaced;	       /* the index is of another journal now */
 	uint64_t shown_ms, started_ms; /* progress */
 	bool progress_shown;

@@ -14,6 +14,9 @@
 #include "tools/common/json.h"
 #include "tools/common/program.h"
 
+/* Between two looks whether a file is still being put into place. */
+#define CANCEL_AGAIN_MS 2u
+
 #define HINT "aerofsck --help shows the options"
 
 enum option_code {
@@ -48,24 +51,25 @@ static void print_help(void)
 	     "       aerofsck --export DIR --account ADDRESS -c FILE [VOLUME...]\n"
 	     "\n"
 	     "Checks and mends the volumes of a store that aerod does not have open. Without\n"
-	     "-n, -p or -y it asks, on a terminal, and changes nothing elsewhere.\n"
+	     "-n, -p or -y it asks, on a terminal (y, n, or a for all), and changes nothing\n"
+	     "elsewhere.\n"
 	     "\n"
 	     "  -n                      change nothing\n"
 	     "  -p                      mend what the disks leave no doubt about\n"
 	     "  -y                      mend everything that can be mended\n"
 	     "  -c, --config FILE       the volumes are those of this configuration\n"
-	     "      --json              one document, for programs\n"
+	     "      --json              one document, for programs; see aerofsck(8)\n"
 	     "      --rebuild-index     drop the node's index; aerod makes it anew (needs -c)\n"
-	     "      --rebuild-directory enter all sets in the set directory, from their headers\n"
-	     "      --salvage DIR       copy every intact record into DIR; changes nothing else\n"
+	     "      --rebuild-directory enter all sets in the set directory, from headers\n"
+	     "      --salvage DIR       copy every intact record into DIR, change nothing\n"
 	     "      --export DIR        write one account's mail to DIR, as a Maildir; changes\n"
 	     "                          nothing on the volumes, one of which may be missing\n"
 	     "      --account ADDRESS   which account\n"
-	     "      --password-file F   its password or recovery code; - is stdin; else asked for\n"
+	     "      --password-file F   its password or recovery code; - is stdin\n"
 	     "\n"
 	     "What is replaced is kept in the folder \"replaced\" of the volume.\n"
-	     "Exit status, added up: 0 clean; 1 mended; 4 something is left; 8 could not be done;\n"
-	     "16 usage; 32 interrupted. See aerofsck(8).");
+	     "Exit status, added up: 0 clean; 1 mended; 4 something is left; 8 could not be\n"
+	     "done; 16 usage; 32 interrupted. See aerofsck(8).");
 }
 
 void complain(const char *format, ...)
@@ -208,12 +212,26 @@ struct run {
 	struct loop *loop;
 };
 
+/* What is being put into place is finished first: nothing is left half done. */
+static void cancel(struct env_timer *timer)
+{
+	struct invocation *invocation = timer->context;
+
+	if (overlay_is_through(invocation->overlay) && invocation->salvage == NULL)
+		env_timer_start(overlay_env(invocation->overlay), timer, CANCEL_AGAIN_MS);
+	else
+		sched_cancel_all(invocation->sched);
+}
+
 static void on_interrupt(void *context)
 {
 	struct invocation *invocation = context;
 
+	if (invocation->canceled)
+		return;
 	invocation->canceled = true;
-	sched_cancel_all(invocation->sched);
+	invocation->cancel = (struct env_timer){.fire = cancel, .context = invocation};
+	cancel(&invocation->cancel);
 }
 
 static void live(void *argument)
@@ -229,6 +247,7 @@ static void live(void *argument)
 		run_check(invocation);
 	if (invocation->canceled)
 		invocation->exit |= FSCK_EXIT_CANCELED;
+	env_timer_stop(overlay_env(invocation->overlay), &invocation->cancel);
 	loop_stop(run->loop);
 }
 
@@ -289,6 +308,7 @@ int main(int argc, char **argv)
 		return FSCK_EXIT_USAGE;
 	if (!invocation.mode_given && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
 		invocation.mode = FSCK_ASK;
+	invocation.asks = invocation.mode == FSCK_ASK;
 	if (key_library_init() != ERR_OK) {
 		complain("no locked memory for keys (see ulimit -l)");
 		return FSCK_EXIT_FAILED;

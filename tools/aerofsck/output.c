@@ -3,6 +3,7 @@
 #include "tools/aerofsck/aerofsck.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -31,18 +32,48 @@ static void print_problem(const struct fsck_problem *problem)
 	       problem->detail, *problem->detail != '\0' ? "." : "");
 }
 
-static bool ask(const char *question, bool default_answer)
+static volatile sig_atomic_t interrupted;
+
+static void note_interrupt(int number)
+{
+	interrupted = number;
+}
+
+/* One line of an answer. The loop's own handlers would let the read go on, and nobody hear of it. */
+static bool read_answer(char *line, int size)
+{
+	const struct sigaction own = {.sa_handler = note_interrupt};
+	struct sigaction on_interrupt, on_termination;
+	bool answered;
+
+	interrupted = 0;
+	sigaction(SIGINT, &own, &on_interrupt);
+	sigaction(SIGTERM, &own, &on_termination);
+	answered = fgets(line, size, stdin) != NULL;
+	sigaction(SIGINT, &on_interrupt, NULL);
+	sigaction(SIGTERM, &on_termination, NULL);
+	if (interrupted != 0)
+		raise(interrupted);
+	return answered && interrupted == 0;
+}
+
+static bool ask(struct invocation *invocation, const char *question, bool default_answer)
 {
 	char line[64];
 
 	for (;;) {
-		printf("  %s? [%s] ", question, default_answer ? "Y/n" : "y/N");
+		printf("  %s? [%s/a] ", question, default_answer ? "Y/n" : "y/N");
 		fflush(stdout);
-		if (fgets(line, sizeof(line), stdin) == NULL)
+		if (!read_answer(line, sizeof(line))) {
+			putchar('\n');
+			invocation->mode = FSCK_NO;
 			return false;
+		}
 		if (line[0] == '\n')
 			return default_answer;
-		if (line[0] == 'y' || line[0] == 'Y')
+		if (line[0] == 'a' || line[0] == 'A')
+			invocation->mode = FSCK_YES;
+		if (strchr("yYaA", line[0]) != NULL)
 			return true;
 		if (line[0] == 'n' || line[0] == 'N')
 			return false;
@@ -60,7 +91,10 @@ bool output_found(void *context, const struct fsck_problem *problem, bool defaul
 	if (info->question == NULL || problem->decided)
 		return default_answer;
 	if (invocation->mode == FSCK_ASK)
-		return ask(info->question, default_answer);
+		return ask(invocation, info->question, default_answer);
+	/* Who was asked before and said what is to be done with all the rest. */
+	if (invocation->asks)
+		default_answer = invocation->mode == FSCK_YES;
 	if (!invocation->json)
 		printf("  %s? %s\n", info->question, default_answer ? "yes" : "no");
 	return default_answer;
