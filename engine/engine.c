@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/attempt.h"
 #include "engine/base/hash.h"
 #include "engine/base/memory.h"
 #include "engine/journal/store.h"
@@ -16,6 +17,8 @@
 #define WATCH_MS 2000u
 /* Volumes that failed and were replaced since the start: they stay until the end. */
 #define RETIRED_MAX 64u
+/* A disk that has not moved for so long hangs: the store is opened, and goes on, without it. */
+#define VISIT_PATIENCE_MS 10000u
 /* Logins that wait for an Argon2 beyond those that run; further ones are told to come back. */
 #define ARGON2_QUEUE 256u
 
@@ -24,6 +27,7 @@ struct slot {
 	struct volume *volume; /* NULL when missing */
 	struct env_stat stat;  /* of the directory, at the start */
 	enum err err;
+	bool hangs; /* a visit was given up, and has not ended */
 };
 
 struct engine {
@@ -128,13 +132,110 @@ static enum err place_volume(struct engine *engine, struct volume *volume)
 	return err;
 }
 
-/* A volume that is missing or damaged leaves the store degraded; one that is not ours refuses it. */
-static enum err open_volume(struct engine *engine, struct slot *slot)
+/* ---- visits: what a disk is asked that may hang ---- */
+
+struct visit {
+	struct engine *engine;
+	struct slot *slot;
+	bool opens;			 /* else it only looks who is there */
+	struct volume *volume;		 /* opens */
+	struct env_stat stat;		 /* opens */
+	struct volume_identity identity; /* looks */
+};
+
+static WAITS enum err visit_run(void *argument)
 {
-	enum err err = io_stat(slot->directory, &slot->stat);
+	struct visit *visit = argument;
+	const char *directory = visit->slot->directory;
+	enum err err;
+
+	if (!visit->opens)
+		return volume_inspect(directory, &visit->identity);
+	err = io_stat(directory, &visit->stat);
+	if (err != ERR_OK)
+		return err;
+	return volume_open(visit->engine->sched, directory, visit->engine->cluster, &visit->volume);
+}
+
+/* It answers again: the next look takes it in, as any volume that returns. */
+static WAITS void visit_late(void *argument, enum err err)
+{
+	struct visit *visit = argument;
+	struct engine *engine = visit->engine;
+
+	if (visit->volume != NULL)
+		volume_close(&visit->volume);
+	env_log(sched_env(engine->sched), "event=volume-answers path=\"%s\" error=%s",
+		visit->slot->directory, err_name(err));
+	visit->slot->hangs = false;
+	memory_free(visit);
+	group_leave(&engine->tasks);
+}
+
+/* ERR_TIMEOUT: the disk hangs, and *out is NULL; else the caller's, with what came of it. */
+static WAITS enum err visit_slot(struct engine *engine, struct slot *slot, bool opens,
+				 struct visit **out)
+{
+	struct visit *visit;
+	struct attempt attempt = {.name = "volume-visit",
+				  .run = visit_run,
+				  .late = visit_late,
+				  .patience_ms = VISIT_PATIENCE_MS};
+	enum err err;
+
+	*out = NULL;
+	if (slot->hangs)
+		return ERR_TIMEOUT;
+	visit = memory_allocate(sizeof(*visit));
+	if (visit == NULL)
+		return ERR_NOMEM;
+	*visit = (struct visit){.engine = engine, .slot = slot, .opens = opens};
+	attempt.argument = visit;
+	group_enter(&engine->tasks);
+	err = attempt_run(engine->sched, &attempt);
+	if (err == ERR_TIMEOUT) {
+		slot->hangs = true;
+		return err;
+	}
+	group_leave(&engine->tasks);
+	*out = visit;
+	return err;
+}
+
+static WAITS enum err open_slot(struct engine *engine, struct slot *slot, struct volume **volume,
+				struct env_stat *stat)
+{
+	struct visit *visit;
+	enum err err = visit_slot(engine, slot, true, &visit);
+
+	if (err == ERR_OK) {
+		*volume = visit->volume;
+		*stat = visit->stat;
+	}
+	memory_free(visit);
+	return err;
+}
+
+static WAITS enum err inspect_slot(struct engine *engine, struct slot *slot,
+				   struct volume_identity *out)
+{
+	struct visit *visit;
+	enum err err = visit_slot(engine, slot, false, &visit);
 
 	if (err == ERR_OK)
-		err = volume_open(engine->sched, slot->directory, engine->cluster, &slot->volume);
+		*out = visit->identity;
+	memory_free(visit);
+	return err;
+}
+
+/*
+ * A volume that is missing, damaged or hangs leaves the store degraded; one that is not ours
+ * refuses it.
+ */
+static WAITS enum err open_volume(struct engine *engine, struct slot *slot)
+{
+	enum err err = open_slot(engine, slot, &slot->volume, &slot->stat);
+
 	slot->err = err;
 	if (err != ERR_OK) {
 		env_log(sched_env(engine->sched), "event=volume-not-opened path=\"%s\" error=%s",
@@ -357,11 +458,12 @@ static void retire(struct engine *engine, struct slot *slot)
 static WAITS enum err take_volume(struct engine *engine, struct slot *slot)
 {
 	struct volume *volume = NULL;
+	struct env_stat stat;
 	enum err err;
 
 	if (engine->retired_count == RETIRED_MAX)
 		return ERR_LIMIT;
-	err = volume_open(engine->sched, slot->directory, engine->cluster, &volume);
+	err = open_slot(engine, slot, &volume, &stat);
 	if (err != ERR_OK)
 		return err;
 	if (layout_find(&engine->layout, volume_id(volume)) != NULL) {
@@ -370,7 +472,8 @@ static WAITS enum err take_volume(struct engine *engine, struct slot *slot)
 	}
 	retire(engine, slot);
 	slot->volume = volume;
-	slot->err = io_stat(slot->directory, &slot->stat);
+	slot->stat = stat;
+	slot->err = ERR_OK;
 	err = place_volume(engine, volume);
 	if (err == ERR_OK)
 		err = journal_add_volume(engine->journal, volume);
@@ -388,7 +491,7 @@ static WAITS enum err take_volume(struct engine *engine, struct slot *slot)
 static WAITS void look_at(struct engine *engine, struct slot *slot)
 {
 	struct volume_identity identity;
-	enum err err = volume_inspect(slot->directory, &identity);
+	enum err err = inspect_slot(engine, slot, &identity);
 
 	if (is_serving(slot)) {
 		if (err == ERR_NOTFOUND ||
@@ -461,13 +564,10 @@ enum err engine_open(const struct engine_options *options, struct engine **out, 
 	return err;
 }
 
-void engine_close(struct engine **engine_pointer)
+static WAITS enum err close_all(void *argument)
 {
-	struct engine *engine = *engine_pointer;
+	struct engine *engine = argument;
 
-	if (engine == NULL)
-		return;
-	*engine_pointer = NULL;
 	engine->stopping = true;
 	cond_broadcast(&engine->stopped);
 	group_wait(&engine->tasks);
@@ -493,6 +593,35 @@ void engine_close(struct engine **engine_pointer)
 	buf_finish(&engine->scrub_state);
 	buf_finish(&engine->quarantine_state);
 	memory_free(engine);
+	return ERR_OK;
+}
+
+void engine_close(struct engine **engine)
+{
+	struct engine *closing = *engine;
+
+	*engine = NULL;
+	if (closing != NULL)
+		(void)close_all(closing);
+}
+
+static void closed_late(void *argument, enum err err)
+{
+	(void)argument;
+	(void)err;
+}
+
+enum err engine_close_within(struct engine **engine, uint64_t patience_ms)
+{
+	struct engine *closing = *engine;
+	struct attempt attempt = {.name = "engine-close",
+				  .run = close_all,
+				  .late = closed_late,
+				  .argument = closing,
+				  .patience_ms = patience_ms};
+
+	*engine = NULL;
+	return closing != NULL ? attempt_run(closing->sched, &attempt) : ERR_OK;
 }
 
 struct blobs *engine_blobs(struct engine *engine)

@@ -8,6 +8,12 @@
  *
  * Opening works with volumes missing, as long as two are there (design: start
  * with a volume missing is degraded; a foreign or newer one is refused).
+ *
+ * A disk that hangs when its volume is to be opened counts as missing (ERR_TIMEOUT
+ * in the status); when it answers, its volume is taken into service as one that
+ * returns. One that hangs later, while its columns or its journal are read at the
+ * start, has failed for this process, as any volume that fails: the next start
+ * reads it anew.
  */
 #ifndef AEROSTORE_ENGINE_ENGINE_H
 #define AEROSTORE_ENGINE_ENGINE_H
@@ -55,6 +61,12 @@ WAITS MUST_USE enum err engine_open(const struct engine_options *options, struct
 				    const char **why);
 /* The servers have stopped and every mailbox is released. */
 WAITS void engine_close(struct engine **engine);
+/*
+ * The same for who ends the process anyway. ERR_TIMEOUT: a disk hangs, and nothing has moved for so
+ * long; closing goes on by itself when it answers. All that was acknowledged is durable: the process
+ * may end. What the engine borrowed must last until it has.
+ */
+WAITS MUST_USE enum err engine_close_within(struct engine **engine, uint64_t patience_ms);
 
 struct blobs *engine_blobs(struct engine *engine);
 struct journal *engine_journal(struct engine *engine);

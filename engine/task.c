@@ -39,6 +39,7 @@ struct task {
 		*waiter; /* of the cond it waits for; NULL when cancel cannot end its wait */
 	struct context context;
 	struct context_stack *stack;
+	uint64_t turns;
 	bool canceled, ended;
 };
 
@@ -190,6 +191,7 @@ static void task_free(struct task *task)
 static void run_task(struct task *task)
 {
 	current = task;
+	task->turns++;
 	context_switch(&task->sched->loop, &task->context);
 	current = NULL;
 	if (task->ended)
@@ -276,6 +278,11 @@ struct sched *task_sched(void)
 {
 	ASSERT(current != NULL);
 	return current->sched;
+}
+
+uint64_t task_turns(const struct task *task)
+{
+	return task->turns;
 }
 
 bool task_canceled(void)

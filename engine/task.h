@@ -54,6 +54,8 @@ MUST_USE enum err task_spawn(struct sched *sched, const char *name, void (*run)(
 struct task *task_current(void);
 struct sched *task_sched(void);
 void task_cancel(struct task *task);
+/* How often it has run so far: one that waits for a disk that hangs stays where it is. */
+uint64_t task_turns(const struct task *task);
 bool task_canceled(void);
 
 /* Lets every other ready task run. */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/attempt.h"
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/journal/closings.h"
@@ -221,39 +222,97 @@ void journal_get_status(const struct journal *journal, struct journal_status *ou
 
 /* ---- life ---- */
 
+/* A replica that is being opened: its segments are read, and the disk may hang over that. */
+struct opening {
+	struct journal *journal;
+	struct volume *volume;
+	struct buf index_path;
+	struct replica *replica;
+};
+
+static WAITS enum err opening_run(void *argument)
+{
+	struct opening *opening = argument;
+	struct journal *journal = opening->journal;
+	const struct replica_options options = {.sched = journal->sched,
+						.wire = journal->wire,
+						.volume = opening->volume,
+						.index_path =
+							(const char *)opening->index_path.data,
+						.segment_size = journal->segment_size,
+						.changed = replica_changed,
+						.damaged = replica_damaged,
+						.closed = &journal->closed,
+						.context = journal};
+
+	return replica_open(&options, &opening->replica);
+}
+
+static void opening_destroy(struct opening *opening)
+{
+	group_leave(&opening->journal->tasks);
+	buf_finish(&opening->index_path);
+	memory_free(opening);
+}
+
+/* Too late: the volume has failed. */
+static WAITS void opening_late(void *argument, enum err err)
+{
+	struct opening *opening = argument;
+
+	if (err == ERR_OK)
+		replica_close(&opening->replica);
+	opening_destroy(opening);
+}
+
+static enum err opening_create(struct journal *journal, struct volume *volume, struct opening **out)
+{
+	struct id128 id = volume_id(volume);
+	struct opening *opening = memory_allocate(sizeof(*opening));
+	enum err err;
+
+	if (opening == NULL)
+		return ERR_NOMEM;
+	*opening = (struct opening){.journal = journal, .volume = volume};
+	group_enter(&journal->tasks);
+	buf_put_string(&opening->index_path, journal->index_directory);
+	buf_put_string(&opening->index_path, "/journal-");
+	for (size_t i = 0; i < sizeof(id.octets); i++)
+		buf_printf(&opening->index_path, "%02x", id.octets[i]);
+	buf_put_u8(&opening->index_path, '\0');
+	err = opening->index_path.err;
+	if (err != ERR_OK)
+		opening_destroy(opening);
+	else
+		*out = opening;
+	return err;
+}
+
+/* ERR_TIMEOUT: the disk hangs. */
 static WAITS enum err open_replica(struct journal *journal, struct volume *volume)
 {
-	struct buf path = {0};
-	struct id128 id = volume_id(volume);
-	struct replica_options options = {.sched = journal->sched,
-					  .wire = journal->wire,
-					  .volume = volume,
-					  .segment_size = journal->segment_size,
-					  .changed = replica_changed,
-					  .damaged = replica_damaged,
-					  .closed = &journal->closed,
-					  .context = journal};
 	struct replica **replicas = memory_resize(
 		journal->replicas, (journal->replica_count + 1) * sizeof(struct replica *));
-	struct replica *replica;
+	struct attempt attempt = {.name = "journal-open",
+				  .run = opening_run,
+				  .late = opening_late,
+				  .patience_ms = JOURNAL_APPEND_MS};
+	struct opening *opening;
 	enum err err;
 
 	if (replicas == NULL)
 		return ERR_NOMEM;
 	journal->replicas = replicas;
-	buf_put_string(&path, journal->index_directory);
-	buf_put_string(&path, "/journal-");
-	for (size_t i = 0; i < sizeof(id.octets); i++)
-		buf_printf(&path, "%02x", id.octets[i]);
-	buf_put_u8(&path, '\0');
-	err = path.err;
-	if (err == ERR_OK) {
-		options.index_path = (const char *)path.data;
-		err = replica_open(&options, &replica);
-	}
-	buf_finish(&path);
+	err = opening_create(journal, volume, &opening);
+	if (err != ERR_OK)
+		return err;
+	attempt.argument = opening;
+	err = attempt_run(journal->sched, &attempt);
+	if (err == ERR_TIMEOUT)
+		return err;
 	if (err == ERR_OK)
-		journal->replicas[journal->replica_count++] = replica;
+		journal->replicas[journal->replica_count++] = opening->replica;
+	opening_destroy(opening);
 	return err;
 }
 

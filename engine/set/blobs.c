@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "engine/set/blobs.h"
 
+#include "engine/attempt.h"
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
@@ -129,6 +130,56 @@ static void set_defaults(struct blobs_options *options)
 	options->repair_after_ms = or_default(options->repair_after_ms, DEFAULT_REPAIR_AFTER_MS);
 }
 
+/* A member that is being opened: its columns are read, and the disk may hang over that. */
+struct joining {
+	struct blobs *blobs;
+	struct volume *volume;
+	struct member *member;
+};
+
+static WAITS enum err join_run(void *argument)
+{
+	struct joining *joining = argument;
+
+	return member_open(joining->volume, joining->blobs->wire, &joining->member);
+}
+
+/* Too late: the volume has failed. */
+static WAITS void join_late(void *argument, enum err err)
+{
+	struct joining *joining = argument;
+	struct blobs *blobs = joining->blobs;
+
+	if (err == ERR_OK)
+		member_close(&joining->member);
+	memory_free(joining);
+	group_leave(&blobs->tasks);
+}
+
+/* member_open(), and ERR_TIMEOUT. */
+static WAITS enum err open_member(struct blobs *blobs, struct volume *volume, struct member **out)
+{
+	struct joining *joining = memory_allocate(sizeof(*joining));
+	const struct attempt attempt = {.name = "member-open",
+					.run = join_run,
+					.late = join_late,
+					.argument = joining,
+					.patience_ms = ask_patience_ms(blobs)};
+	enum err err;
+
+	if (joining == NULL)
+		return ERR_NOMEM;
+	*joining = (struct joining){.blobs = blobs, .volume = volume};
+	group_enter(&blobs->tasks);
+	err = attempt_run(blobs->sched, &attempt);
+	if (err == ERR_TIMEOUT)
+		return err;
+	*out = joining->member;
+	memory_free(joining);
+	group_leave(&blobs->tasks);
+	return err;
+}
+
 static WAITS enum err open_members(struct blobs *blobs)
 {
 	size_t count = blobs->options.volume_count;
@@ -138,11 +189,11 @@ static WAITS enum err open_members(struct blobs *blobs)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < count; i++) {
 		struct volume *volume = blobs->options.volumes[i];
-		enum err err =
-			member_open(volume, blobs->wire, &blobs->members[blobs->member_count]);
+		enum err err = open_member(blobs, volume, &blobs->members[blobs->member_count]);
 
 		/* One disk's trouble is what the others are for. */
-		if (err == ERR_IO || err == ERR_CORRUPT || err == ERR_NOTFOUND)
+		if (err == ERR_IO || err == ERR_CORRUPT || err == ERR_NOTFOUND ||
+		    err == ERR_TIMEOUT)
 			volume_fail(volume, err);
 		else if (err != ERR_OK)
 			return err;
@@ -283,7 +334,7 @@ enum err blobs_add_volume(struct blobs *blobs, struct volume *volume)
 	if (members == NULL)
 		return ERR_NOMEM;
 	blobs->members = members;
-	err = member_open(volume, blobs->wire, &member);
+	err = open_member(blobs, volume, &member);
 	if (err != ERR_OK)
 		return err;
 	blobs->members[blobs->member_count++] = member;

@@ -15,6 +15,8 @@
 #include "tools/common/node_keys.h"
 
 #define STOP_GRACE_MS 5000u
+/* How long closing may stand still. */
+#define CLOSE_PATIENCE_MS 20000u
 #define STOP_POLL_MS 10u
 
 struct daemon {
@@ -296,8 +298,11 @@ static void end_connections(struct daemon *daemon)
 static void finish(struct daemon *daemon)
 {
 	end_connections(daemon);
-	if (daemon->engine != NULL)
-		engine_close(&daemon->engine);
+	/* What a disk that hangs has got nobody gets back, and nobody needs: the process ends. */
+	if (engine_close_within(&daemon->engine, CLOSE_PATIENCE_MS) == ERR_TIMEOUT) {
+		env_log(daemon->env, "event=stopped reason=\"a disk hangs\"");
+		_exit((int)daemon->exit);
+	}
 	tls_context_destroy(&daemon->tls);
 	node_keys_release(&daemon->keys);
 }
