@@ -35,11 +35,11 @@
 #ifdef __SANITIZE_ADDRESS__
 #define STEP 23
 #define MEND_STEP 97
-#define HEAD_STEP 47
+#define HEAD_STEP 211
 #else
 #define STEP 1
 #define MEND_STEP 499
-#define HEAD_STEP 13
+#define HEAD_STEP 37
 #endif
 
 struct file {
