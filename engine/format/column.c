@@ -301,6 +301,29 @@ enum err column_vote_decode(struct bytes in, struct column_vote *out)
 
 /* ---- trailer ---- */
 
+uint64_t column_body_size(const struct set_descriptor *descriptor, uint8_t column)
+{
+	return column < descriptor->profile.k ? descriptor->length[column]
+					      : set_descriptor_longest(descriptor);
+}
+
+void column_trailer_make(struct column_trailer *out, const struct column_header *header,
+			 const struct set_certificate *certificate, uint64_t index_offset,
+			 struct bytes index, uint32_t index_entries)
+{
+	*out = (struct column_trailer){
+		.kind = header->kind,
+		.column = header->column,
+		.set = header->set,
+		.uuid = header->uuid,
+		.body_size = column_body_size(&certificate->descriptor, header->column),
+		.index_offset = index_offset,
+		.index_pages = column_index_pages(index_entries),
+		.index_entries = index_entries,
+		.index_hash = hash_128(index.data, index.size),
+		.certificate = *certificate};
+}
+
 uint64_t column_trailer_offset(const struct column_trailer *trailer)
 {
 	return trailer->index_offset + (uint64_t)trailer->index_pages * COLUMN_INDEX_PAGE;

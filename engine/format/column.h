@@ -189,6 +189,12 @@ uint64_t set_descriptor_longest(const struct set_descriptor *descriptor);
 void column_vote_encode(const struct column_vote *vote, struct buf *out);
 MUST_USE enum err column_vote_decode(struct bytes in, struct column_vote *out);
 
+/* What a column's records, or its parity, occupy behind the header. */
+uint64_t column_body_size(const struct set_descriptor *descriptor, uint8_t column);
+/* `header` is the file's own, `index_offset` where its index is to stand in it. */
+void column_trailer_make(struct column_trailer *out, const struct column_header *header,
+			 const struct set_certificate *certificate, uint64_t index_offset,
+			 struct bytes index, uint32_t index_entries);
 /* In the file: behind the index. */
 uint64_t column_trailer_offset(const struct column_trailer *trailer);
 void column_trailer_encode(const struct column_trailer *trailer, uint8_t out[COLUMN_TRAILER_SIZE]);

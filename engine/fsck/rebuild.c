@@ -59,7 +59,7 @@ static void take_index(struct rebuild *rebuild, struct bytes whole)
 static WAITS enum err load_column(struct rebuild *rebuild, unsigned column, uint64_t longest)
 {
 	const struct set_descriptor *descriptor = &rebuild->set->certificate.descriptor;
-	uint64_t length = column < descriptor->profile.k ? descriptor->length[column] : longest;
+	uint64_t length = column_body_size(descriptor, (uint8_t)column);
 	struct fsck_file *file = rebuild->files[column];
 	struct buf *body = &rebuild->bodies[column], whole = {0};
 	enum err err;
@@ -332,43 +332,27 @@ enum err rebuild_compute(struct rebuild *rebuild)
 
 /* ---- writing ---- */
 
-static void put_trailer(const struct rebuild *rebuild, const struct column_header *header,
-			uint64_t body_size, struct buf *out)
-{
-	struct column_trailer trailer = {.kind = header->kind,
-					 .column = header->column,
-					 .set = header->set,
-					 .uuid = header->uuid,
-					 .body_size = body_size,
-					 .index_offset = LOG_HEADER_SIZE + body_size,
-					 .index_pages = column_index_pages(rebuild->entries),
-					 .index_entries = rebuild->entries,
-					 .certificate = rebuild->set->certificate};
-	uint8_t *at;
-
-	trailer.index_hash = hash_128(rebuild->index.data, rebuild->index.size);
-	at = buf_extend(out, COLUMN_TRAILER_SIZE);
-	if (at != NULL)
-		column_trailer_encode(&trailer, at);
-}
-
 /* Header, column, index, trailer. What stood behind a data column, its vote, has served. */
 static WAITS enum err write_column(struct rebuild *rebuild, const struct column_header *header,
 				   size_t volume)
 {
-	const struct set_descriptor *descriptor = &rebuild->set->certificate.descriptor;
-	uint64_t body_size = header->column < descriptor->profile.k
-				     ? descriptor->length[header->column]
-				     : set_descriptor_longest(descriptor);
+	struct column_trailer trailer;
 	char name[COLUMN_NAME_SIZE];
 	struct buf content = {0};
+	uint8_t *at;
 	enum err err;
 
 	column_header_put(header, &content);
-	buf_put_bytes(&content, bytes_slice(bytes_of_buf(&rebuild->bodies[header->column]), 0,
-					    (size_t)body_size));
+	buf_put_bytes(&content,
+		      bytes_slice(bytes_of_buf(&rebuild->bodies[header->column]), 0,
+				  (size_t)column_body_size(&rebuild->set->certificate.descriptor,
+							   header->column)));
+	column_trailer_make(&trailer, header, &rebuild->set->certificate, content.size,
+			    bytes_of_buf(&rebuild->index), rebuild->entries);
 	buf_put_bytes(&content, bytes_of_buf(&rebuild->index));
-	put_trailer(rebuild, header, body_size, &content);
+	at = buf_extend(&content, COLUMN_TRAILER_SIZE);
+	if (at != NULL)
+		column_trailer_encode(&trailer, at);
 	column_name(header->set, header->column, header->kind, name);
 	err = content.err;
 	if (err == ERR_OK)

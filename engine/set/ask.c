@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
+#include "engine/set/pace.h"
 
 /* Times the hedging: a disk that needs longer is not slow, it hangs. */
 #define PATIENCE_FACTOR 5u
 /* Bytes a millisecond that the slowest disk manages that is still worth waiting for. */
 #define SLOWEST_SPEED 1000u
+
+/* What paced work reads or writes before it gives way again. */
+#define STEP_SIZE (64u * 1024)
 
 /* In front of each call. */
 union question {
@@ -94,6 +98,20 @@ uint64_t ask_patience_ms(const struct blobs *blobs)
 uint64_t ask_patience_for_ms(const struct blobs *blobs, uint64_t size)
 {
 	return ask_patience_ms(blobs) + size / SLOWEST_SPEED;
+}
+
+uint64_t ask_patience_paced_ms(const struct blobs *blobs, uint64_t set, uint64_t rate)
+{
+	const struct directory_record *record = directory_store_get(blobs->directory, set);
+	/* A mirror holds what all the data columns do; a footer is small beside them. */
+	uint64_t size = record != NULL && record->born
+				? record->birth.capacity * (record->birth.profile.k + 1u)
+				: blobs->options.column_size * PROFILE_MEMBER_MAX;
+	uint64_t steps = size / STEP_SIZE + 2, patience_ms;
+
+	/* It is done twice at most: written, and read back. */
+	patience_ms = 2 * (ask_patience_for_ms(blobs, size) + steps * PACE_YIELD_MAX_MS);
+	return rate != 0 ? patience_ms + 2 * (size / rate + 1) * 1000 : patience_ms;
 }
 
 bool ask_is_hanging(const struct blobs *blobs, struct id128 volume)

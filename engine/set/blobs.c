@@ -5,6 +5,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/memory.h"
 #include "engine/set/blobs_private.h"
+#include "engine/set/handover.h"
 #include "engine/set/repair.h"
 #include "engine/set/scrub.h"
 
@@ -45,11 +46,16 @@ enum err blobs_learn_column(struct blobs *blobs, const uint8_t *item)
 	struct column_header header;
 	struct hash128 seal = {load_u64(item + COLUMN_HEADER_SIZE),
 			       load_u64(item + COLUMN_HEADER_SIZE + 8)};
+	const struct directory_record *known;
 	struct directory_record record;
 	enum err err = column_header_decode(item, &header);
 
 	if (err != ERR_OK)
 		return err;
+	/* Made of a set that is gone, by a process that ended before it heard of that. */
+	known = directory_store_get(blobs->directory, header.set);
+	if (known != NULL && handover_is_retired(known))
+		return ERR_OK;
 	record = (struct directory_record){.set = header.set};
 	err = directory_record_learn(&record, &header, seal);
 	if (err == ERR_OK)
@@ -258,6 +264,7 @@ enum err blobs_open(const struct blobs_options *options, struct blobs **out)
 	health_init(&blobs->health, blobs->env, blobs->options.hedge_floor_ms);
 	blobs->incarnation = env_random_id(blobs->env);
 	blobs->next_number = 1;
+	blobs->handover.limit = 1;
 	err = directory_store_create(&directory, &blobs->directory);
 	if (err == ERR_OK)
 		err = open_members(blobs);

@@ -14,6 +14,7 @@
  *   recovery.c   which sets have to be finished, and when
  *   repair.c     makes missing columns of sealed sets anew (engine/set/repair.h);
  *                repair_survey.c finds them, repair_column.c has one made
+ *   handover.c   whose a sealed set's place in the directory is (engine/set/handover.h)
  *   successor.c  a born-sealed set being filled
  *   compact.c    takes over what lives of sealed sets
  *   scrub.c      reads every column, again and again (engine/set/scrub.h)
@@ -76,6 +77,7 @@ struct blobs {
 	struct cond recovered;
 	uint64_t read_count, seals, evacuations, degraded_reads, mirror_reads, records_lost;
 	uint64_t hedged_reads;
+	struct gate handover; /* engine/set/handover.h */
 	struct repair *repair;
 	struct scrub *scrub;
 };
@@ -222,6 +224,8 @@ void ask_forget_all(struct blobs *blobs);
 uint64_t ask_patience_ms(const struct blobs *blobs);
 /* For what reads or writes so many bytes. */
 uint64_t ask_patience_for_ms(const struct blobs *blobs, uint64_t size);
+/* For what reads or makes a whole column of the set at no more than `rate` bytes a second. */
+uint64_t ask_patience_paced_ms(const struct blobs *blobs, uint64_t set, uint64_t rate);
 
 /* ---- finish.c ---- */
 

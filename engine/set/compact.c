@@ -7,6 +7,7 @@
 #include "engine/base/memory.h"
 #include "engine/plant.h"
 #include "engine/set/blobs_private.h"
+#include "engine/set/handover.h"
 #include "engine/set/successor.h"
 
 /* Headers that are asked for together. */
@@ -459,56 +460,19 @@ static uint64_t live_size(const struct compaction *compaction)
 
 /* ---- the sources go ---- */
 
-/*
- * What the source itself took over is found through it. If nothing but its headers says so, that
- * goes with them.
- */
-static WAITS enum err publish_heritage(struct blobs *blobs, const struct source *source)
-{
-	enum err err = ERR_OK;
-
-	for (uint32_t i = 0; err == ERR_OK && i < source->predecessor_count; i++) {
-		struct directory_record change = {.set = source->predecessors[i]};
-
-		err = directory_add_successor(&change, source->set);
-		if (err == ERR_OK)
-			err = directory_store_publish(blobs->directory, &change);
-		directory_record_finish(&change);
-	}
-	return err;
-}
-
-/* INV 3. `successor`: zero when there is none. */
+/* One that somebody else retired meanwhile has what was alive of it in a successor of its own. */
 static WAITS enum err forget_source(struct compaction *compaction, const struct source *source,
 				    uint64_t successor)
 {
-	struct blobs *blobs = compaction->blobs;
-	const uint64_t set = source->set;
-	enum err err = publish_heritage(blobs, source);
-	const struct directory_record *record = directory_store_get(blobs->directory, set);
-	struct directory_record change = {.set = set};
-	struct finish *finish = memory_allocate(sizeof(*finish));
+	enum err err = handover_retire(compaction->blobs,
+				       &(struct handover_retirement){
+					       .set = source->set,
+					       .successor = successor,
+					       .predecessors = source->predecessors,
+					       .predecessor_count = source->predecessor_count,
+				       });
 
-	if (err == ERR_OK)
-		err = finish != NULL ? finish_load(blobs, set, finish) : ERR_NOMEM;
-	for (uint32_t i = 0; err == ERR_OK && i < record->placements.count; i++) {
-		struct directory_placement placement;
-
-		directory_get_placement(record, i, &placement);
-		err = directory_remove_tag(&change, placement.tag);
-	}
-	if (err == ERR_OK && successor != 0)
-		err = directory_add_successor(&change, successor);
-	if (err == ERR_OK)
-		err = directory_store_publish(blobs->directory, &change);
-	/* That they are removed was said already. */
-	if (err == ERR_OK) {
-		memset(finish->tags, 0, sizeof(finish->tags));
-		err = finish_remove(finish);
-	}
-	directory_record_finish(&change);
-	memory_free(finish);
-	return err == ERR_NOTFOUND ? ERR_OK : err;
+	return err == ERR_STALE ? ERR_OK : err;
 }
 
 static WAITS enum err succeed(struct compaction *compaction, struct successor *successor)

@@ -11,28 +11,35 @@
 #include "engine/base/memory.h"
 #include "engine/plant.h"
 #include "engine/set/column_check.h"
+#include "engine/set/gather.h"
 #include "engine/set/member_private.h"
 #include "engine/set/pace.h"
-#include "engine/set/stripe.h"
 
 /* Of each column at a time. */
 #define WINDOW_SIZE (16u * COLUMN_PARITY_BLOCK)
+/* While one window is written the next is gathered. */
+#define WRITES_MAX 2u
+/* How much may wait for a sync, at most. */
+#define SYNC_SIZE (16u * 1024 * 1024)
+
+struct posted_write {
+	struct volume_write write;
+	struct group ended;
+	enum err err;
+};
 
 struct rebuild {
 	struct member *member;
 	struct set_rebuild_call *call;
 	struct env_file *file;
 	char name[COLUMN_NAME_SIZE];
-	uint64_t size;	   /* of the body */
-	uint32_t unusable; /* bit i: column i gives nothing */
+	uint64_t size; /* of the body */
+	struct gather gather;
 	struct pace pace;
+	struct posted_write writes[WRITES_MAX];
+	size_t write_count;
+	uint64_t unsynced_size;
 	struct column_trailer trailer;
-	/* of the window under way */
-	struct set_range_call ranges[PROFILE_MEMBER_MAX];
-	uint8_t from[PROFILE_MEMBER_MAX];
-	size_t from_count;
-	struct shared *out;
-	enum err combined;
 	struct rebuild *next; /* of the member */
 };
 
@@ -48,147 +55,63 @@ void member_rebuild_release(struct set_rebuild_call *call)
 		shared_release(&call->faults[i]);
 }
 
-/* ---- what the siblings give ---- */
-
-static bool is_known_bad(const struct shared *faults, uint64_t offset, uint64_t size)
-{
-	uint64_t from = LOG_HEADER_SIZE + offset;
-
-	for (size_t at = 0; faults != NULL && at < faults->size; at += sizeof(struct set_fault)) {
-		struct set_fault fault;
-
-		memcpy(&fault, faults->data + at, sizeof(fault));
-		if (fault.offset < from + size && from < fault.offset + fault.size)
-			return true;
-	}
-	return false;
-}
-
-static bool may_ask(const struct rebuild *rebuild, uint8_t column, uint32_t asked, uint64_t offset,
-		    size_t size)
-{
-	const struct set_rebuild_call *call = rebuild->call;
-
-	return column != call->header.column && ((rebuild->unusable | asked) >> column & 1) == 0 &&
-	       !id128_is_zero(call->volumes[column]) &&
-	       (PLANTED(repair_from_rotten) || !is_known_bad(call->faults[column], offset, size));
-}
-
-static void answered(struct wire_call *call)
-{
-	group_leave(call->context);
-}
-
-/* Asks as many of those not yet asked as are missing. False: there are no more. */
-static WAITS bool ask_more(struct rebuild *rebuild, uint64_t offset, size_t size, uint32_t *asked)
-{
-	struct set_rebuild_call *call = rebuild->call;
-	size_t missing = call->header.profile.k - rebuild->from_count;
-	struct group group = {0};
-	uint32_t now = 0;
-
-	for (uint8_t i = 0; i < profile_members(call->header.profile) && missing > 0; i++) {
-		struct set_range_call *range = &rebuild->ranges[i];
-
-		if (!may_ask(rebuild, i, *asked, offset, size))
-			continue;
-		*range = (struct set_range_call){.wire = {.operation = SET_RANGE,
-							  .volume = call->volumes[i],
-							  .done = answered,
-							  .context = &group},
-						 .set = call->set,
-						 .seal = call->certificate.seal,
-						 .offset = offset,
-						 .size = (uint32_t)size};
-		group_enter(&group);
-		wire_post(rebuild->member->wire, &range->wire);
-		now |= 1u << i;
-		missing--;
-	}
-	group_wait(&group);
-	*asked |= now;
-	for (uint8_t i = 0; i < PROFILE_MEMBER_MAX; i++) {
-		enum err err = rebuild->ranges[i].wire.err;
-
-		if ((now >> i & 1) == 0)
-			continue;
-		if (err == ERR_OK)
-			rebuild->from[rebuild->from_count++] = i;
-		else if (err != ERR_IO && err != ERR_CORRUPT)
-			rebuild->unusable |= 1u << i;
-	}
-	return now != 0;
-}
-
-static void release_ranges(struct rebuild *rebuild)
-{
-	for (size_t i = 0; i < PROFILE_MEMBER_MAX; i++)
-		shared_release(&rebuild->ranges[i].bytes);
-	rebuild->from_count = 0;
-}
-
-static void combine(void *argument)
-{
-	struct rebuild *rebuild = argument;
-	const uint8_t *source[PROFILE_MEMBER_MAX];
-
-	for (size_t i = 0; i < rebuild->from_count; i++)
-		source[i] = rebuild->ranges[rebuild->from[i]].bytes->data;
-	rebuild->combined =
-		stripe_decode(rebuild->call->header.profile, rebuild->call->header.column,
-			      rebuild->from, source, rebuild->out->size, rebuild->out->data);
-}
-
-static WAITS enum err make_window(struct rebuild *rebuild, uint64_t offset, size_t size)
-{
-	uint32_t asked = 0;
-	enum err err = ERR_OK;
-
-	while (rebuild->from_count < rebuild->call->header.profile.k && err == ERR_OK)
-		if (!ask_more(rebuild, offset, size, &asked))
-			err = task_canceled() ? ERR_CANCELED : ERR_UNAVAILABLE;
-	if (err == ERR_OK) {
-		rebuild->out = shared_create(size);
-		err = rebuild->out != NULL ? task_offload(combine, rebuild) : ERR_NOMEM;
-	}
-	if (err == ERR_OK)
-		err = rebuild->combined;
-	release_ranges(rebuild);
-	if (err != ERR_OK)
-		shared_release(&rebuild->out);
-	return err;
-}
-
 /* ---- writing ---- */
-
-struct write_wait {
-	struct group ended;
-	enum err err;
-};
 
 static void write_ended(struct volume_write *write, enum err err)
 {
-	struct write_wait *wait = write->context;
+	struct posted_write *posted = write->context;
 
-	wait->err = err;
-	group_leave(&wait->ended);
+	posted->err = err;
+	group_leave(&posted->ended);
 }
 
-/* Takes the reference. */
-static WAITS enum err write_at(struct rebuild *rebuild, uint64_t offset, struct shared *bytes)
+static WAITS enum err end_write(struct posted_write *posted)
 {
-	struct write_wait wait = {{0}, ERR_OK};
-	struct volume_write write = {.file = rebuild->file,
-				     .offset = offset,
-				     .shared = {bytes, NULL},
-				     .done = write_ended,
-				     .context = &wait};
+	group_wait(&posted->ended);
+	return posted->err;
+}
 
+static WAITS enum err end_writes(struct rebuild *rebuild)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < WRITES_MAX; i++) {
+		enum err ended = end_write(&rebuild->writes[i]);
+
+		err = err == ERR_OK ? ended : err;
+	}
+	return err;
+}
+
+/*
+ * Takes the reference. The one before may still be under way; what is unsynced is covered by a
+ * later write of the file.
+ */
+static WAITS enum err write_at(struct rebuild *rebuild, uint64_t offset, struct shared *bytes,
+			       bool last)
+{
+	struct posted_write *posted = &rebuild->writes[rebuild->write_count++ % WRITES_MAX];
+	enum err err = end_write(posted);
+
+	if (err != ERR_OK) {
+		shared_release(&bytes);
+		return err;
+	}
 	rebuild->call->bytes_done += bytes->size;
-	group_enter(&wait.ended);
-	volume_submit(rebuild->member->volume, &write);
-	group_wait(&wait.ended);
-	return wait.err;
+	rebuild->unsynced_size += bytes->size;
+	posted->write = (struct volume_write){.file = rebuild->file,
+					      .offset = offset,
+					      .shared = {bytes, NULL},
+					      .bulk = true,
+					      .unsynced = !last &&
+							  rebuild->unsynced_size < SYNC_SIZE,
+					      .done = write_ended,
+					      .context = posted};
+	if (!posted->write.unsynced)
+		rebuild->unsynced_size = 0;
+	group_enter(&posted->ended);
+	volume_submit(rebuild->member->volume, &posted->write);
+	return ERR_OK;
 }
 
 static WAITS enum err keep_pace(void *context, uint64_t size)
@@ -205,80 +128,42 @@ static WAITS enum err write_body(struct rebuild *rebuild)
 	for (uint64_t at = 0; err == ERR_OK && at < rebuild->size; at += WINDOW_SIZE) {
 		uint64_t left = rebuild->size - at;
 		size_t size = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
+		struct shared *window = NULL;
 
 		err = keep_pace(rebuild, size);
 		if (err == ERR_OK)
-			err = make_window(rebuild, at, size);
+			err = gather_range(&rebuild->gather, at, size, &window);
 		if (err == ERR_OK)
-			err = write_at(rebuild, LOG_HEADER_SIZE + at, rebuild->out);
-		rebuild->out = NULL;
+			err = write_at(rebuild, LOG_HEADER_SIZE + at, window, false);
 	}
 	return err;
-}
-
-/* From the first sibling of which the index is what its own trailer says. */
-static WAITS enum err fetch_index(struct rebuild *rebuild, struct shared **index, uint32_t *entries)
-{
-	const struct set_rebuild_call *call = rebuild->call;
-	enum err err = ERR_UNAVAILABLE;
-
-	for (uint8_t i = 0; i < profile_members(call->header.profile); i++) {
-		struct set_index_call *ask;
-
-		if (i == call->header.column || id128_is_zero(call->volumes[i]))
-			continue;
-		ask = memory_allocate(sizeof(*ask));
-		if (ask == NULL)
-			return ERR_NOMEM;
-		ask->wire.operation = SET_INDEX;
-		ask->wire.volume = call->volumes[i];
-		ask->set = call->set;
-		err = wire_wait(rebuild->member->wire, &ask->wire);
-		if (err == ERR_OK && hash128_equal(ask->certificate.seal, call->certificate.seal)) {
-			*index = ask->index;
-			*entries = ask->entries;
-			memory_free(ask);
-			return ERR_OK;
-		}
-		if (err == ERR_OK)
-			shared_release(&ask->index);
-		memory_free(ask);
-	}
-	return err == ERR_CANCELED ? err : ERR_UNAVAILABLE;
 }
 
 static WAITS enum err write_footer(struct rebuild *rebuild)
 {
 	const struct set_rebuild_call *call = rebuild->call;
-	struct shared *index = NULL, *trailer = NULL;
+	struct shared *index = NULL, *trailer = shared_create(COLUMN_TRAILER_SIZE);
 	uint32_t entries = 0;
-	enum err err = fetch_index(rebuild, &index, &entries);
+	size_t index_size;
+	enum err err = trailer != NULL ? gather_index(&rebuild->gather, &index, &entries)
+				       : ERR_NOMEM;
 
-	if (err != ERR_OK)
+	if (err != ERR_OK) {
+		shared_release(&trailer);
 		return err;
-	rebuild->trailer = (struct column_trailer){.kind = call->header.kind,
-						   .column = call->header.column,
-						   .set = call->set,
-						   .uuid = call->header.uuid,
-						   .body_size = rebuild->size,
-						   .index_offset = LOG_HEADER_SIZE + rebuild->size,
-						   .index_pages = column_index_pages(entries),
-						   .index_entries = entries,
-						   .certificate = call->certificate};
-	rebuild->trailer.index_hash = hash_128(index->data, index->size);
-	trailer = shared_create(COLUMN_TRAILER_SIZE);
-	if (trailer == NULL)
-		err = ERR_NOMEM;
-	else
-		column_trailer_encode(&rebuild->trailer, trailer->data);
-	if (err == ERR_OK && index->size > 0)
-		err = write_at(rebuild, rebuild->trailer.index_offset, shared_reference(index));
-	if (err == ERR_OK) {
-		err = write_at(rebuild, rebuild->trailer.index_offset + index->size, trailer);
-		trailer = NULL;
 	}
-	shared_release(&trailer);
-	shared_release(&index);
+	index_size = index->size;
+	column_trailer_make(&rebuild->trailer, &call->header, &call->certificate,
+			    LOG_HEADER_SIZE + rebuild->size, shared_bytes(index), entries);
+	column_trailer_encode(&rebuild->trailer, trailer->data);
+	if (index_size > 0)
+		err = write_at(rebuild, rebuild->trailer.index_offset, index, false);
+	else
+		shared_release(&index);
+	if (err == ERR_OK)
+		err = write_at(rebuild, rebuild->trailer.index_offset + index_size, trailer, true);
+	else
+		shared_release(&trailer);
 	return err;
 }
 
@@ -305,8 +190,11 @@ static WAITS enum err read_back(struct rebuild *rebuild)
 						     .pace = keep_pace,
 						     .context = rebuild};
 	struct column_check check;
-	enum err err = column_check(rebuild->file, &options, &check);
+	/* What the page cache has says nothing of the disk. */
+	enum err err = io_forget(rebuild->file, 0, LOG_HEADER_SIZE + rebuild->size);
 
+	if (err == ERR_OK)
+		err = column_check(rebuild->file, &options, &check);
 	if (err == ERR_OK && check.faults != 0 && !PLANTED(repair_from_rotten))
 		err = ERR_CORRUPT;
 	return err;
@@ -404,18 +292,16 @@ static enum err admit(const struct member *member, const struct set_rebuild_call
 
 static WAITS enum err perform(struct rebuild *rebuild)
 {
-	const struct column_header *header = &rebuild->call->header;
-	const struct set_descriptor *descriptor = &rebuild->call->certificate.descriptor;
-	enum err err;
+	enum err err = create_file(rebuild), ended;
 
-	rebuild->size = header->kind == COLUMN_DATA ? descriptor->length[header->column]
-						    : set_descriptor_longest(descriptor);
-	err = create_file(rebuild);
 	if (err != ERR_OK)
 		return err;
 	err = write_body(rebuild);
 	if (err == ERR_OK)
 		err = write_footer(rebuild);
+	ended = end_writes(rebuild);
+	if (err == ERR_OK)
+		err = ended;
 	if (err == ERR_OK)
 		err = read_back(rebuild);
 	io_close(&rebuild->file);
@@ -445,6 +331,16 @@ enum err member_rebuild(struct member *member, struct set_rebuild_call *call)
 	if (err == ERR_OK) {
 		rebuild->member = member;
 		rebuild->call = call;
+		rebuild->size = column_body_size(&call->certificate.descriptor,
+						 call->header.column);
+		rebuild->gather = (struct gather){.wire = member->wire,
+						  .sched = member->sched,
+						  .set = call->set,
+						  .column = call->header.column,
+						  .certificate = &call->certificate,
+						  .volumes = call->volumes,
+						  .faults = call->faults,
+						  .patience_ms = call->patience_ms};
 		rebuild->pace = (struct pace){.volume = member->volume, .rate = call->rate};
 		rebuild->next = member->rebuilds;
 		member->rebuilds = rebuild;

@@ -160,23 +160,16 @@ static WAITS enum err write_footer(struct member *member, struct env_file *file,
 static void describe(const struct member_column *column, const struct set_certify_call *call,
 		     struct column_trailer *out)
 {
-	bool data = column->header.kind == COLUMN_DATA;
 	const struct set_descriptor *descriptor = &call->certificate.descriptor;
+	struct column_header header = column->header;
 	uint64_t end;
 
-	*out = (struct column_trailer){.kind = data ? COLUMN_DATA : COLUMN_PARITY,
-				       .column = column->header.column,
-				       .set = column->header.set,
-				       .uuid = column->header.uuid,
-				       .index_entries = call->entries,
-				       .index_pages = column_index_pages(call->entries),
-				       .certificate = call->certificate};
-	out->index_hash = hash_128(call->index->data, call->index->size);
-	out->body_size = data ? descriptor->length[column->header.column]
-			      : set_descriptor_longest(descriptor);
+	header.kind = header.kind == COLUMN_DATA ? COLUMN_DATA : COLUMN_PARITY;
 	/* Behind a data column stand its fence and its vote. */
-	end = data ? log_end(column->log) : out->body_size;
-	out->index_offset = LOG_HEADER_SIZE + end;
+	end = header.kind == COLUMN_DATA ? log_end(column->log)
+					 : column_body_size(descriptor, header.column);
+	column_trailer_make(out, &header, &call->certificate, LOG_HEADER_SIZE + end,
+			    shared_bytes(call->index), call->entries);
 }
 
 static WAITS enum err seal_column(struct member *member, struct member_column *column,

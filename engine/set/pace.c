@@ -2,7 +2,7 @@
 #include "engine/set/pace.h"
 
 /* How often, and how long each time, one step gives way to the foreground. */
-enum { YIELD_COUNT = 20, YIELD_MS = 5 };
+enum { YIELD_MS = 5, YIELD_COUNT = PACE_YIELD_MAX_MS / YIELD_MS };
 
 static WAITS enum err give_way(const struct pace *pace)
 {

@@ -10,6 +10,9 @@
 
 #include "engine/volume/volume.h"
 
+/* The longest that one step gives way. */
+#define PACE_YIELD_MAX_MS 100u
+
 struct pace {
 	struct volume *volume;
 	uint64_t rate;	 /* bytes a second; 0: as fast as it goes */

@@ -2,6 +2,7 @@
 #include "engine/set/repair.h"
 
 #include "engine/base/memory.h"
+#include "engine/set/handover.h"
 #include "engine/set/repair_column.h"
 #include "engine/set/repair_survey.h"
 
@@ -114,9 +115,32 @@ static WAITS enum err work(struct repair *repair, bool at_once, bool *left, uint
 	return err;
 }
 
+/* The one that stays is read whole before the other goes. */
+static WAITS enum err part_twins(struct repair *repair, size_t *parted)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; err == ERR_OK && i < repair_survey_twin_count(&repair->survey); i++) {
+		struct repair_twin twin = repair_survey_twin(&repair->survey, i);
+		struct shared *faults = NULL;
+
+		err = repair_check_column(&repair->effort, twin.staying, twin.set, &faults);
+		if (err == ERR_OK && faults == NULL)
+			err = handover_drop(repair->blobs, twin.set, twin.going_tag);
+		else if (faults != NULL)
+			repair_damaged(repair, twin.set, twin.column);
+		*parted += err == ERR_OK && faults == NULL;
+		shared_release(&faults);
+		if (err != ERR_CANCELED && err != ERR_NOMEM)
+			err = ERR_OK;
+	}
+	return err;
+}
+
 static WAITS enum err pass(struct repair *repair, bool at_once, bool *left, uint64_t *next_ms)
 {
 	uint64_t rebuilt = repair->status.columns_rebuilt;
+	size_t parted = 0;
 	enum err err;
 
 	*left = false;
@@ -127,9 +151,12 @@ static WAITS enum err pass(struct repair *repair, bool at_once, bool *left, uint
 		err = take_survey(repair);
 	if (err == ERR_OK)
 		err = work(repair, at_once, left, next_ms);
+	if (err == ERR_OK)
+		err = part_twins(repair, &parted);
 	/* Faults met on the way are jobs of their own. */
-	if (err == ERR_OK && repair->status.columns_rebuilt != rebuilt)
+	if (err == ERR_OK && (repair->status.columns_rebuilt != rebuilt || parted != 0))
 		err = take_survey(repair);
+	*left |= repair->survey.silent;
 	repair->status.running = false;
 	return err;
 }
@@ -155,7 +182,8 @@ enum err repair_run(struct repair *repair)
 	} while (err == ERR_OK && repair_survey_job_count(&repair->survey) != 0);
 	repair->running = false;
 	cond_broadcast(&repair->changed);
-	if (err == ERR_OK && repair_survey_job_count(&repair->survey) != 0)
+	if (err == ERR_OK &&
+	    (repair_survey_job_count(&repair->survey) != 0 || repair->survey.silent))
 		err = ERR_UNAVAILABLE;
 	return err;
 }

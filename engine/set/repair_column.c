@@ -4,25 +4,23 @@
 #include <string.h>
 
 #include "engine/base/memory.h"
+#include "engine/set/handover.h"
 #include "engine/set/repair.h"
 #include "engine/set/repair_survey.h"
 
-/* What a throttled call may take. */
-#define LONG_MS (7u * 24 * 60 * 60 * 1000)
-
 /* ---- calls that may be left to themselves when the store closes ---- */
 
-/* However long it takes: the member goes at the pace that it was given, and has its own way out. */
-static WAITS enum err await(struct repair_effort *effort, void *call)
+/* ERR_UNAVAILABLE: a disk hangs, which asks nothing of anybody until it answers. */
+static WAITS enum err await(struct repair_effort *effort, void *call, uint64_t patience_ms)
 {
-	ask_post(effort->blobs, call, LONG_MS, effort->changed);
-	while (!ask_is_answered(call)) {
-		enum err err =
-			*effort->stopping ? ERR_CANCELED : cond_wait(effort->changed, TASK_FOREVER);
+	uint64_t deadline_ms = env_now_ms(effort->blobs->env) + patience_ms;
+	enum err err = ERR_OK;
 
-		if (err != ERR_OK && !ask_is_answered(call))
-			return err;
-	}
+	ask_post(effort->blobs, call, patience_ms, effort->changed);
+	while (err == ERR_OK && !ask_is_answered(call))
+		err = *effort->stopping ? ERR_CANCELED : cond_wait(effort->changed, deadline_ms);
+	if (!ask_is_answered(call) && err == ERR_CANCELED)
+		return err;
 	return ask_err(call);
 }
 
@@ -43,7 +41,7 @@ enum err repair_check_column(struct repair_effort *effort, struct id128 volume, 
 		return ERR_NOMEM;
 	check->set = set;
 	check->rate = effort->blobs->options.repair_rate;
-	err = await(effort, check);
+	err = await(effort, check, ask_patience_paced_ms(effort->blobs, set, check->rate));
 	if (err == ERR_OK) {
 		*faults = check->faults;
 		check->faults = NULL;
@@ -165,6 +163,15 @@ static void describe(const struct finish *finish, uint8_t column, struct id128 t
 	header->members[column] = target;
 }
 
+/* To be computed, with every sibling hanging in turn, written, and read back. */
+static uint64_t patience_of(const struct finish *finish, const struct set_rebuild_call *rebuild)
+{
+	const struct blobs *blobs = finish->blobs;
+
+	return ask_patience_paced_ms(blobs, finish->set, rebuild->rate) +
+	       profile_members(finish->profile) * (ask_patience_ms(blobs) + rebuild->patience_ms);
+}
+
 /* One attempt; the references to the faults are given. */
 static WAITS enum err attempt(struct repair_effort *effort, const struct finish *finish,
 			      uint8_t column, struct id128 target, struct shared **faults,
@@ -181,13 +188,14 @@ static WAITS enum err attempt(struct repair_effort *effort, const struct finish 
 	rebuild->replace = true;
 	rebuild->certificate = *find_certificate(finish);
 	rebuild->rate = effort->blobs->options.repair_rate;
+	rebuild->patience_ms = ask_patience_ms(effort->blobs);
 	for (size_t i = 0; i < PROFILE_MEMBER_MAX; i++) {
 		rebuild->faults[i] = faults[i];
 		faults[i] = NULL;
 	}
 	describe(finish, column, target, rebuild);
 	*tag = rebuild->header.tag;
-	err = await(effort, rebuild);
+	err = await(effort, rebuild, patience_of(finish, rebuild));
 	if (err == ERR_OK) {
 		took_ms = env_now_ms(effort->blobs->env) - started_ms;
 		effort->bytes_written += rebuild->bytes_done;
@@ -216,32 +224,32 @@ static WAITS enum err check_siblings(struct repair_effort *effort, const struct 
 	return err;
 }
 
-/*
- * The new placement in, those that it stands for out. In one change: nobody must see the column
- * without a placement.
- */
+/* The set is gone, and so goes what was made of it. */
+static WAITS void remove_made(const struct finish *finish, struct id128 target, struct id128 tag)
+{
+	struct set_simple_call *call = ask_create(sizeof(*call), SET_REMOVE, target, NULL);
+
+	if (call == NULL)
+		return;
+	call->set = finish->set;
+	call->uuid = finish->uuid;
+	call->tag = tag;
+	/* Best effort: the next survey removes what is left. */
+	(void)!ask(finish->blobs, call, ask_patience_ms(finish->blobs));
+	ask_release(call);
+}
+
 static WAITS enum err publish(const struct finish *finish, uint8_t column, struct id128 target,
 			      struct id128 tag)
 {
-	struct directory_store *directory = finish->blobs->directory;
-	const struct directory_record *record = directory_store_get(directory, finish->set);
-	struct directory_record change = {.set = finish->set};
 	const struct directory_placement placement = {.tag = tag,
 						      .volume = target,
 						      .column = column,
 						      .seal = find_certificate(finish)->seal};
-	enum err err = directory_add_placement(&change, &placement);
+	enum err err = handover_place(finish->blobs, finish->set, &placement);
 
-	for (uint32_t i = 0; err == ERR_OK && record != NULL && i < record->placements.count; i++) {
-		struct directory_placement old;
-
-		directory_get_placement(record, i, &old);
-		if (old.column == column && !id128_equal(old.tag, tag))
-			err = directory_remove_tag(&change, old.tag);
-	}
-	if (err == ERR_OK)
-		err = directory_store_publish(directory, &change);
-	directory_record_finish(&change);
+	if (err == ERR_NOTFOUND)
+		remove_made(finish, target, tag);
 	return err;
 }
 

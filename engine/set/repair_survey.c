@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "engine/base/memory.h"
+#include "engine/plant.h"
+#include "engine/set/handover.h"
 
 /* What a map's values point to where only the keys count. */
 static char whole_marker, damaged_marker;
@@ -15,6 +17,7 @@ struct holdings {
 	struct blobs *blobs;
 	struct map tags;   /* of what live members hold: to one of the markers */
 	struct buf strays; /* struct stray */
+	struct buf silent; /* struct id128: live volumes that do not answer */
 };
 
 /* A file that the directory has given up. */
@@ -35,23 +38,58 @@ static bool is_placed(const struct directory_record *record, struct id128 tag)
 	return false;
 }
 
+static bool is_zero(struct hash128 hash)
+{
+	return (hash.low | hash.high) == 0;
+}
+
+/* The directory has the placement as sealed. */
+static bool is_placed_sealed(const struct directory_record *record, struct id128 tag)
+{
+	for (uint32_t i = 0; i < record->placements.count; i++) {
+		struct directory_placement placement;
+
+		directory_get_placement(record, i, &placement);
+		if (id128_equal(placement.tag, tag))
+			return !is_zero(placement.seal);
+	}
+	return false;
+}
+
+/*
+ * A column that was sealed once and is not any more comes from before: its volume is an old copy,
+ * put back. What the scan at the start has met is damage, too.
+ */
+static bool is_bad(const struct directory_record *record, struct id128 tag, const uint8_t *item)
+{
+	const struct hash128 seal = {load_u64(item + COLUMN_HEADER_SIZE),
+				     load_u64(item + COLUMN_HEADER_SIZE + 8)};
+
+	if ((item[COLUMN_HEADER_SIZE + 16] & SET_ENUMERATE_DAMAGED) != 0)
+		return true;
+	return record != NULL && is_zero(seal) && is_placed_sealed(record, tag) &&
+	       !PLANTED(stale_volume_trusted);
+}
+
 static enum err take_item(struct holdings *holdings, struct id128 volume, const uint8_t *item)
 {
 	struct blobs *blobs = holdings->blobs;
 	const struct directory_record *record;
-	bool damaged = (item[COLUMN_HEADER_SIZE + 16] & SET_ENUMERATE_DAMAGED) != 0;
+	bool damaged;
 	struct column_header header;
 	enum err err = column_header_decode(item, &header);
 
 	if (err != ERR_OK)
 		return err;
 	record = directory_store_get(blobs->directory, header.set);
-	if (record != NULL && directory_is_removed(record, header.tag)) {
+	if (record != NULL && (directory_is_removed(record, header.tag) ||
+			       (handover_is_retired(record) && !is_placed(record, header.tag)))) {
 		const struct stray stray = {header.set, header.uuid, header.tag, volume};
 
 		buf_put(&holdings->strays, &stray, sizeof(stray));
 		return holdings->strays.err;
 	}
+	damaged = is_bad(record, header.tag, item);
 	/* Made anew by a process that could not say so any more. */
 	if (record == NULL || !is_placed(record, header.tag))
 		err = blobs_learn_column(blobs, item);
@@ -90,7 +128,6 @@ static WAITS enum err enumerate_some(struct holdings *holdings, struct id128 vol
 	return err;
 }
 
-/* INV 2: of a volume that lives and is silent nobody knows what it holds. ERR_UNAVAILABLE. */
 static WAITS enum err enumerate(struct holdings *holdings, struct id128 volume)
 {
 	uint64_t after = 0;
@@ -99,9 +136,11 @@ static WAITS enum err enumerate(struct holdings *holdings, struct id128 volume)
 
 	for (bool resume = false; err == ERR_OK && more; resume = true)
 		err = enumerate_some(holdings, volume, resume, &after, &more);
-	if (err == ERR_IO || err == ERR_UNAVAILABLE)
-		err = blobs_volume_is_live(holdings->blobs, volume) ? ERR_UNAVAILABLE : ERR_OK;
-	return err;
+	if (err != ERR_IO && err != ERR_UNAVAILABLE)
+		return err;
+	if (blobs_volume_is_live(holdings->blobs, volume))
+		buf_put_id(&holdings->silent, volume);
+	return holdings->silent.err;
 }
 
 static WAITS enum err enumerate_all(struct holdings *holdings)
@@ -160,11 +199,21 @@ bool repair_survey_damaged(struct repair_survey *survey, uint64_t set, uint8_t c
 
 /* What there is of one column, over all its placements. */
 struct presence {
-	bool placed, held, whole;
+	bool placed, held, whole, silent;
+	unsigned count; /* placements */
 	uint64_t due_ms;
 };
 
-static struct presence look_for(const struct repair_survey *survey, const struct holdings *holdings,
+static bool is_silent(const struct holdings *holdings, struct id128 volume)
+{
+	for (size_t at = 0; at < holdings->silent.size; at += sizeof(volume))
+		if (memcmp(holdings->silent.data + at, volume.octets, sizeof(volume)) == 0)
+			return true;
+	return false;
+}
+
+static struct presence look_for(const struct repair_survey *survey,
+				const struct holdings *holdings,
 				const struct directory_record *record, uint8_t column)
 {
 	struct presence presence = {0};
@@ -178,6 +227,8 @@ static struct presence look_for(const struct repair_survey *survey, const struct
 		if (placement.column != column)
 			continue;
 		presence.placed = true;
+		presence.count++;
+		presence.silent |= is_silent(holdings, placement.volume);
 		marker = blobs_volume_is_live(survey->blobs, placement.volume)
 				 ? map_get(&holdings->tags, &placement.tag)
 				 : NULL;
@@ -190,6 +241,59 @@ static struct presence look_for(const struct repair_survey *survey, const struct
 	if (presence.held)
 		presence.due_ms = 0;
 	return presence;
+}
+
+/* ---- what is there twice ---- */
+
+static uint64_t rank_of(struct id128 volume, uint64_t set, uint8_t column)
+{
+	uint8_t key[sizeof(volume) + 9];
+
+	memcpy(key, volume.octets, sizeof(volume));
+	store_u64(key + sizeof(volume), set);
+	key[sizeof(volume) + 8] = column;
+	return hash_64(key, sizeof(key));
+}
+
+static bool may_stay(const struct repair_survey *survey, const struct holdings *holdings,
+		     const struct directory_placement *placement)
+{
+	return blobs_volume_is_live(survey->blobs, placement->volume) &&
+	       map_get(&holdings->tags, &placement->tag) == &whole_marker;
+}
+
+/* A placement's tag decides between two that rank alike: two files of one volume. */
+static bool ranks_before(uint64_t set, const struct directory_placement *a,
+			 const struct directory_placement *b)
+{
+	uint64_t first = rank_of(a->volume, set, a->column),
+		 second = rank_of(b->volume, set, b->column);
+
+	return first != second ? first > second : id128_compare(a->tag, b->tag) < 0;
+}
+
+/* There is one that may stay. */
+static void find_twins(struct repair_survey *survey, const struct holdings *holdings,
+		       const struct directory_record *record, uint8_t column)
+{
+	struct directory_placement best = {.tag = ID128_ZERO}, placement;
+
+	for (uint32_t i = 0; i < record->placements.count; i++) {
+		directory_get_placement(record, i, &placement);
+		if (placement.column == column && may_stay(survey, holdings, &placement) &&
+		    (id128_is_zero(best.tag) || ranks_before(record->set, &placement, &best)))
+			best = placement;
+	}
+	for (uint32_t i = 0; i < record->placements.count; i++) {
+		struct repair_twin twin = {.set = record->set, .column = column};
+
+		directory_get_placement(record, i, &placement);
+		if (placement.column != column || id128_equal(placement.tag, best.tag))
+			continue;
+		twin.staying = best.volume;
+		twin.going_tag = placement.tag;
+		buf_put(&survey->twins, &twin, sizeof(twin));
+	}
 }
 
 static bool is_ours(const struct directory_record *record)
@@ -216,14 +320,17 @@ static enum err survey_set(struct repair_survey *survey, const struct holdings *
 		presences[i] = look_for(survey, holdings, record, i);
 		if (is_wanted(survey->blobs, &presences[i]) && !presences[i].whole)
 			missing |= (uintptr_t)1 << i;
+		else if (presences[i].whole && presences[i].count > 1 && !presences[i].silent)
+			find_twins(survey, holdings, record, i);
 	}
 	if (missing == 0)
-		return ERR_OK;
+		return survey->twins.err;
 	missing_count = (unsigned)__builtin_popcountll(missing);
 	for (uint8_t i = 0; i < members; i++) {
 		const struct repair_job job = {
 			.set = record->set,
 			.column = i,
+			.parity = record->birth.profile.m,
 			.spare = (uint8_t)(missing_count < record->birth.profile.m
 						   ? record->birth.profile.m - missing_count
 						   : 0),
@@ -231,7 +338,7 @@ static enum err survey_set(struct repair_survey *survey, const struct holdings *
 			.due_ms = presences[i].due_ms,
 			.size = record->birth.capacity};
 
-		if ((missing >> i & 1) != 0)
+		if ((missing >> i & 1) != 0 && !presences[i].silent)
 			buf_put(&survey->jobs, &job, sizeof(job));
 	}
 	err = survey->jobs.err;
@@ -262,6 +369,19 @@ struct repair_job repair_survey_job(const struct repair_survey *survey, size_t i
 
 	memcpy(&job, survey->jobs.data + index * sizeof(job), sizeof(job));
 	return job;
+}
+
+size_t repair_survey_twin_count(const struct repair_survey *survey)
+{
+	return survey->twins.size / sizeof(struct repair_twin);
+}
+
+struct repair_twin repair_survey_twin(const struct repair_survey *survey, size_t index)
+{
+	struct repair_twin twin;
+
+	memcpy(&twin, survey->twins.data + index * sizeof(twin), sizeof(twin));
+	return twin;
 }
 
 static WAITS enum err remove_strays(struct holdings *holdings)
@@ -296,6 +416,7 @@ static void forget_survey(struct repair_survey *survey)
 	map_finish(&survey->missing);
 	map_init(&survey->missing, sizeof(uint64_t));
 	buf_clear(&survey->jobs);
+	buf_clear(&survey->twins);
 	survey->sets_degraded = survey->sets_exposed = 0;
 }
 
@@ -327,6 +448,8 @@ enum err repair_survey_take(struct repair_survey *survey)
 		err = survey_all(survey, &holdings);
 	if (err == ERR_OK)
 		err = remove_strays(&holdings);
+	survey->silent = holdings.silent.size != 0;
+	buf_finish(&holdings.silent);
 	map_finish(&holdings.tags);
 	buf_finish(&holdings.strays);
 	return err;
@@ -340,6 +463,7 @@ void repair_survey_job_done(struct repair_survey *survey, const struct repair_jo
 	uintptr_t missing = (uintptr_t)map_get(&survey->missing, &job->set);
 
 	(void)map_remove(&survey->damaged, &key);
+	survey->sets_exposed -= (unsigned)__builtin_popcountll(missing) == job->parity;
 	missing &= ~((uintptr_t)1 << job->column);
 	/* There is an entry, so replacing it cannot fail. */
 	if (missing != 0)
@@ -365,4 +489,5 @@ void repair_survey_finish(struct repair_survey *survey)
 	map_finish(&survey->damaged);
 	map_finish(&survey->missing);
 	buf_finish(&survey->jobs);
+	buf_finish(&survey->twins);
 }

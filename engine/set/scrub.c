@@ -12,8 +12,6 @@
 #define DAY_MS (24u * 60 * 60 * 1000ull)
 /* Rests are cut in pieces, so that an order is heard. */
 #define REST_MAX_MS 60000u
-/* What a throttled call may take. */
-#define LONG_MS (7u * 24 * 60 * 60 * 1000)
 #define STATE_MAGIC 0x42524353u
 #define STATE_SIZE_MAX 1024u
 
@@ -142,16 +140,20 @@ static WAITS enum err check_one(struct scrub *scrub, const struct column_header 
 {
 	struct set_check_call *check =
 		ask_create(sizeof(*check), SET_CHECK, scrub->volume, drop_check);
+	uint64_t patience_ms, deadline_ms;
 	enum err err = ERR_OK;
 
 	if (check == NULL)
 		return ERR_NOMEM;
 	check->set = header->set;
 	check->rate = scrub->blobs->options.scrub_rate;
-	ask_post(scrub->blobs, check, LONG_MS, &scrub->changed);
+	patience_ms = ask_patience_paced_ms(scrub->blobs, header->set, check->rate);
+	deadline_ms = env_now_ms(scrub->blobs->env) + patience_ms;
+	ask_post(scrub->blobs, check, patience_ms, &scrub->changed);
 	while (err == ERR_OK && !ask_is_answered(check))
-		err = scrub->stopping ? ERR_CANCELED : cond_wait(&scrub->changed, TASK_FOREVER);
-	if (ask_is_answered(check))
+		err = scrub->stopping ? ERR_CANCELED : cond_wait(&scrub->changed, deadline_ms);
+	/* A disk that hangs is passed over: nothing more is asked of it until it answers. */
+	if (ask_is_answered(check) || err == ERR_TIMEOUT)
 		err = ask_err(check);
 	if (err == ERR_OK) {
 		*size = check->bytes_read;
