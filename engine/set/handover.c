@@ -58,41 +58,6 @@ enum err handover_place(struct blobs *blobs, uint64_t set,
 	return err;
 }
 
-static bool has_other(const struct directory_record *record, struct id128 tag)
-{
-	struct directory_placement placement;
-	uint32_t columns = 0, own = 0;
-
-	for (uint32_t i = 0; i < record->placements.count; i++) {
-		directory_get_placement(record, i, &placement);
-		if (id128_equal(placement.tag, tag))
-			own |= 1u << placement.column;
-		else
-			columns |= 1u << placement.column;
-	}
-	return own != 0 && (own & columns) == own;
-}
-
-enum err handover_drop(struct blobs *blobs, uint64_t set, struct id128 tag)
-{
-	struct directory_record change = {.set = set};
-	const struct directory_record *record;
-	enum err err = gate_enter(&blobs->handover, TASK_FOREVER);
-
-	if (err != ERR_OK)
-		return err;
-	record = directory_store_get(blobs->directory, set);
-	if (record == NULL || !has_other(record, tag))
-		err = ERR_NOTFOUND;
-	if (err == ERR_OK)
-		err = directory_remove_tag(&change, tag);
-	if (err == ERR_OK)
-		err = directory_store_publish(blobs->directory, &change);
-	gate_leave(&blobs->handover);
-	directory_record_finish(&change);
-	return err;
-}
-
 /* ---- the whole set ---- */
 
 /* If nothing but its headers says so, that goes with them. */

@@ -27,9 +27,6 @@ bool handover_is_retired(const struct directory_record *record);
  */
 WAITS MUST_USE enum err handover_place(struct blobs *blobs, uint64_t set,
 				       const struct directory_placement *placement);
-/* One placement out; others of the column stay. ERR_NOTFOUND: it is the only one. */
-WAITS MUST_USE enum err handover_drop(struct blobs *blobs, uint64_t set, struct id128 tag);
-
 struct handover_retirement {
 	uint64_t set, successor; /* successor: zero when there is none */
 	/* What the set had taken over itself, which is found through it: said first. */

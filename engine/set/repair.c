@@ -115,7 +115,10 @@ static WAITS enum err work(struct repair *repair, bool at_once, bool *left, uint
 	return err;
 }
 
-/* The one that stays is read whole before the other goes. */
+/*
+ * The one that stays is read whole before the others go, and said again with them: a header may
+ * be all that has told of it.
+ */
 static WAITS enum err part_twins(struct repair *repair, size_t *parted)
 {
 	enum err err = ERR_OK;
@@ -124,11 +127,11 @@ static WAITS enum err part_twins(struct repair *repair, size_t *parted)
 		struct repair_twin twin = repair_survey_twin(&repair->survey, i);
 		struct shared *faults = NULL;
 
-		err = repair_check_column(&repair->effort, twin.staying, twin.set, &faults);
+		err = repair_check_column(&repair->effort, twin.staying.volume, twin.set, &faults);
 		if (err == ERR_OK && faults == NULL)
-			err = handover_drop(repair->blobs, twin.set, twin.going_tag);
+			err = handover_place(repair->blobs, twin.set, &twin.staying);
 		else if (faults != NULL)
-			repair_damaged(repair, twin.set, twin.column);
+			repair_damaged(repair, twin.set, twin.staying.column);
 		*parted += err == ERR_OK && faults == NULL;
 		shared_release(&faults);
 		if (err != ERR_CANCELED && err != ERR_NOMEM)

@@ -276,24 +276,18 @@ static bool ranks_before(uint64_t set, const struct directory_placement *a,
 static void find_twins(struct repair_survey *survey, const struct holdings *holdings,
 		       const struct directory_record *record, uint8_t column)
 {
-	struct directory_placement best = {.tag = ID128_ZERO}, placement;
+	struct repair_twin twin = {.set = record->set};
 
 	for (uint32_t i = 0; i < record->placements.count; i++) {
+		struct directory_placement placement;
+
 		directory_get_placement(record, i, &placement);
 		if (placement.column == column && may_stay(survey, holdings, &placement) &&
-		    (id128_is_zero(best.tag) || ranks_before(record->set, &placement, &best)))
-			best = placement;
+		    (id128_is_zero(twin.staying.tag) ||
+		     ranks_before(record->set, &placement, &twin.staying)))
+			twin.staying = placement;
 	}
-	for (uint32_t i = 0; i < record->placements.count; i++) {
-		struct repair_twin twin = {.set = record->set, .column = column};
-
-		directory_get_placement(record, i, &placement);
-		if (placement.column != column || id128_equal(placement.tag, best.tag))
-			continue;
-		twin.staying = best.volume;
-		twin.going_tag = placement.tag;
-		buf_put(&survey->twins, &twin, sizeof(twin));
-	}
+	buf_put(&survey->twins, &twin, sizeof(twin));
 }
 
 static bool is_ours(const struct directory_record *record)
@@ -302,23 +296,33 @@ static bool is_ours(const struct directory_record *record)
 	       !directory_is_alarming(record);
 }
 
-/* One whose tags are all removed was given up, not lost; without a journal nobody can tell. */
-static bool is_wanted(const struct blobs *blobs, const struct presence *presence)
+/* With fewer columns than it takes to read it, it was given up and not lost. */
+static bool is_readable(const struct directory_record *record)
 {
-	return presence->placed || blobs->options.journal == NULL;
+	uint32_t columns = 0;
+
+	for (uint32_t i = 0; i < record->placements.count; i++) {
+		struct directory_placement placement;
+
+		directory_get_placement(record, i, &placement);
+		columns |= 1u << placement.column;
+	}
+	return (unsigned)__builtin_popcount(columns) >= record->birth.profile.k;
 }
 
 static enum err survey_set(struct repair_survey *survey, const struct holdings *holdings,
 			   const struct directory_record *record)
 {
 	unsigned members = profile_members(record->birth.profile), missing_count;
+	/* Without a journal nobody remembers what was given up. */
+	bool readable = survey->blobs->options.journal == NULL || is_readable(record);
 	struct presence presences[PROFILE_MEMBER_MAX];
 	uintptr_t missing = 0;
 	enum err err = ERR_OK;
 
 	for (uint8_t i = 0; i < members; i++) {
 		presences[i] = look_for(survey, holdings, record, i);
-		if (is_wanted(survey->blobs, &presences[i]) && !presences[i].whole)
+		if (!presences[i].whole && (presences[i].placed || readable))
 			missing |= (uintptr_t)1 << i;
 		else if (presences[i].whole && presences[i].count > 1 && !presences[i].silent)
 			find_twins(survey, holdings, record, i);

@@ -33,13 +33,12 @@ struct repair_job {
 
 /*
  * A column with several placements, one of which is on a live volume and not known to be bad: that
- * one stays once it has been read whole, the other goes. Among those that may stay the one that
+ * one stays once it has been read whole, the others go. Among those that may stay the one that
  * rendezvous ranks first, so whoever looks, chooses alike.
  */
 struct repair_twin {
 	uint64_t set;
-	uint8_t column;
-	struct id128 staying, going_tag; /* a volume; a placement */
+	struct directory_placement staying;
 };
 
 struct repair_survey {

@@ -7,9 +7,9 @@
 #define COLUMN_SIZE_MIN (64u * 1024)
 #define SEGMENT_SIZE_MIN (32u * 1024)
 
-struct id128 parts_volume(size_t index)
+static struct id128 volume_at(const struct parts *parts, size_t index)
 {
-	return (struct id128){{0x70, (uint8_t)(index + 1)}};
+	return (struct id128){{0x70, (uint8_t)(index + 1), (uint8_t)parts->generations[index]}};
 }
 
 void parts_init(struct parts *parts, struct world *world)
@@ -31,16 +31,28 @@ bool parts_lack_volume(const struct parts *parts)
 	return false;
 }
 
+static WAITS enum err format_one(struct parts *parts, size_t index)
+{
+	const struct volume_identity identity = {.cluster = PARTS_CLUSTER,
+						 .node = PARTS_NODE,
+						 .volume = volume_at(parts, index),
+						 .created_ms = 1700000000000};
+
+	return volume_format(world_path(index), &identity);
+}
+
+void parts_replace(struct parts *parts, size_t index)
+{
+	parts->generations[index]++;
+	parts->blank[index] = true;
+}
+
 static void format(void *argument)
 {
 	struct parts *parts = argument;
 
 	for (size_t i = 0; i < parts->world->volume_count; i++) {
-		const struct volume_identity identity = {.cluster = PARTS_CLUSTER,
-							 .node = PARTS_NODE,
-							 .volume = parts_volume(i),
-							 .created_ms = 1700000000000};
-		enum err err = volume_format(world_path(i), &identity);
+		enum err err = format_one(parts, i);
 
 		if (err != ERR_OK)
 			sim_fail(parts->world->sim, "volume %zu is not formatted: %s", i,
@@ -66,13 +78,26 @@ static void volume_changed(struct volume *volume, void *context)
 		blobs_layout_changed(parts->blobs);
 }
 
+static WAITS enum err open_volume(struct parts *parts, size_t index, struct volume **out)
+{
+	enum err err = ERR_OK;
+
+	/* One that a crash kept from saying so is formatted already. */
+	if (parts->blank[index])
+		err = format_one(parts, index);
+	parts->blank[index] &= err != ERR_OK && err != ERR_EXISTS;
+	if (err != ERR_OK && err != ERR_EXISTS)
+		return err;
+	return volume_open(task_sched(), world_path(index), PARTS_CLUSTER, out);
+}
+
 static WAITS enum err open_volumes(struct parts *parts)
 {
 	for (size_t i = 0; i < parts->world->volume_count; i++) {
 		struct layout_volume item = {
-			.volume = parts_volume(i), .node = PARTS_NODE, .weight = 1};
+			.volume = volume_at(parts, i), .node = PARTS_NODE, .weight = 1};
 		struct volume *volume = NULL;
-		enum err err = volume_open(task_sched(), world_path(i), PARTS_CLUSTER, &volume);
+		enum err err = open_volume(parts, i, &volume);
 
 		if (parts->world->spread)
 			item.node.octets[2] = (uint8_t)(i + 1);

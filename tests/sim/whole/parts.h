@@ -21,6 +21,8 @@ struct parts {
 	struct world *world;
 	uint64_t column_size, segment_size;
 	const struct key *signing; /* may be NULL */
+	unsigned generations[WORLD_VOLUME_MAX]; /* how often the volume was replaced */
+	bool blank[WORLD_VOLUME_MAX];		/* to be formatted at the next opening */
 	/* while open */
 	struct layout layout;
 	struct wire *wire;
@@ -40,6 +42,7 @@ WAITS MUST_USE enum err parts_open(struct parts *parts);
 WAITS void parts_close(struct parts *parts);
 /* One did not open, or has failed. */
 bool parts_lack_volume(const struct parts *parts);
-struct id128 parts_volume(size_t index);
+/* What lies at that place is an empty volume with an id of its own from the next opening on. */
+void parts_replace(struct parts *parts, size_t index);
 
 #endif

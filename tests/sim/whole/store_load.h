@@ -10,7 +10,7 @@
  *     the order of its writer, from its entries or the manifest that covers them
  *   - a promised epoch is never forgotten
  *
- * Whoever drives it owns the world's faults; store_run.c and repair_run.c do.
+ * Whoever drives it owns the world's faults; store_run.c and mending_run.c do.
  */
 #ifndef AEROSTORE_TESTS_SIM_WHOLE_STORE_LOAD_H
 #define AEROSTORE_TESTS_SIM_WHOLE_STORE_LOAD_H
