@@ -25,6 +25,7 @@
 #include "engine/journal/journal_private.h"
 #include "engine/journal/entry.h"
 #include "engine/journal/manifest.h"
+#include "engine/plant.h"
 
 /* Rounds in a row while they bring damage to light: each mends what the one before found. */
 #define ROUNDS_MAX 4u
@@ -100,7 +101,7 @@ static WAITS enum err meet_peers(struct round *round)
 		struct peer *peer = &round->peers[i];
 		struct journal_position remembered = marks_get(&round->remembered, peer->volume);
 
-		if (!peer->reachable || peer->confirmed ||
+		if (!peer->reachable || peer->confirmed || PLANTED(stale_volume_trusted) ||
 		    journal_position_compare(peer->position, remembered) >= 0)
 			continue;
 		if (peer->counted)

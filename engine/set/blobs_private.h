@@ -14,6 +14,7 @@
  *   recovery.c   which sets have to be finished, and when
  *   repair.c     makes missing columns of sealed sets anew (engine/set/repair.h);
  *                repair_survey.c finds them, repair_column.c has one made
+ *   salvage.c    what is left of a sealed set that is beyond repair (engine/set/salvage.h)
  *   handover.c   whose a sealed set's place in the directory is (engine/set/handover.h)
  *   successor.c  a born-sealed set being filled
  *   compact.c    takes over what lives of sealed sets

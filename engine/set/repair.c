@@ -5,6 +5,7 @@
 #include "engine/set/handover.h"
 #include "engine/set/repair_column.h"
 #include "engine/set/repair_survey.h"
+#include "engine/set/salvage.h"
 
 /* Between what asks for a survey and the survey; then, while something is left, ever later. */
 #define PAUSE_MS 200u
@@ -83,6 +84,19 @@ static void job_done(struct repair *repair, const struct repair_job *job, bool r
 	repair_survey_job_done(&repair->survey, job);
 }
 
+/* What cannot be made anew, with everybody asked, is given up for what can be read of its set. */
+static WAITS enum err mend_column(struct repair *repair, const struct repair_job *job)
+{
+	enum err err = repair_column(&repair->effort, job->set, job->column);
+
+	if (err != ERR_CORRUPT)
+		return err;
+	err = salvage_set(repair->blobs, job->set);
+	repair->status.sets_salvaged += err == ERR_OK;
+	/* The jobs of its other columns end likewise. */
+	return err == ERR_OK ? ERR_NOTFOUND : err;
+}
+
 /* *left: some could not be done now. *next_ms: when the first of those is due that are not yet. */
 static WAITS enum err work(struct repair *repair, bool at_once, bool *left, uint64_t *next_ms)
 {
@@ -99,7 +113,7 @@ static WAITS enum err work(struct repair *repair, bool at_once, bool *left, uint
 		}
 		if (repair->stopping)
 			return ERR_CANCELED;
-		err = repair_column(&repair->effort, job.set, job.column);
+		err = mend_column(repair, &job);
 		if (err == ERR_OK || err == ERR_NOTFOUND) {
 			job_done(repair, &job, err == ERR_OK);
 		} else if (err != ERR_CANCELED && err != ERR_NOMEM) {
@@ -140,9 +154,14 @@ static WAITS enum err part_twins(struct repair *repair, size_t *parted)
 	return err;
 }
 
+static uint64_t work_done(const struct repair *repair)
+{
+	return repair->status.columns_rebuilt + repair->status.sets_salvaged;
+}
+
 static WAITS enum err pass(struct repair *repair, bool at_once, bool *left, uint64_t *next_ms)
 {
-	uint64_t rebuilt = repair->status.columns_rebuilt;
+	uint64_t done = work_done(repair);
 	size_t parted = 0;
 	enum err err;
 
@@ -157,7 +176,7 @@ static WAITS enum err pass(struct repair *repair, bool at_once, bool *left, uint
 	if (err == ERR_OK)
 		err = part_twins(repair, &parted);
 	/* Faults met on the way are jobs of their own. */
-	if (err == ERR_OK && (repair->status.columns_rebuilt != rebuilt || parted != 0))
+	if (err == ERR_OK && (work_done(repair) != done || parted != 0))
 		err = take_survey(repair);
 	*left |= repair->survey.silent;
 	repair->status.running = false;
@@ -177,10 +196,10 @@ enum err repair_run(struct repair *repair)
 	}
 	repair->running = true;
 	do {
-		uint64_t rebuilt = repair->status.columns_rebuilt;
+		uint64_t done = work_done(repair);
 
 		err = pass(repair, true, &left, &next_ms);
-		if (err == ERR_OK && repair->status.columns_rebuilt == rebuilt)
+		if (err == ERR_OK && work_done(repair) == done)
 			break;
 	} while (err == ERR_OK && repair_survey_job_count(&repair->survey) != 0);
 	repair->running = false;

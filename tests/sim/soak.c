@@ -15,6 +15,7 @@
 
 #include "tests/sim/whole/log_run.h"
 #include "tests/sim/whole/mailbox_run.h"
+#include "tests/sim/whole/mending_run.h"
 #include "tests/sim/whole/seeds.h"
 #include "tests/sim/whole/store_run.h"
 
@@ -61,6 +62,7 @@ int main(int argc, char **argv)
 {
 	struct suite suites[] = {{.name = "log", .run = log_run},
 				 {.name = "store", .run = store_run},
+				 {.name = "mending", .run = mending_run},
 				 {.name = "mailbox", .run = mailbox_run}};
 	const size_t count = sizeof(suites) / sizeof(suites[0]);
 	double end = now() + 60 * (argc > 1 ? strtod(argv[1], NULL) : 1);

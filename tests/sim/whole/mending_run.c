@@ -19,10 +19,12 @@
 /* What makes an operation of 50 us take half a minute. */
 #define HANGING 600000u
 #define HANG_MS 3000u
+#define LAGGING 100u
+#define LAG_MS 400u
 #define DISK_SIZE ((uint64_t)1 << 40)
 #define ROTTEN_PAGES 12u
 /* Seconds that a store at rest may need until it is whole. */
-#define MEND_TRIES 120u
+#define MEND_TRIES 20u
 
 enum calamity { CALAMITY_LOST, CALAMITY_OLD_COPY, CALAMITY_ROT, CALAMITY_COUNT };
 
@@ -57,6 +59,9 @@ static void lose(struct run *run, size_t disk)
 	sim_lose_disk(run->load.world.node, run->load.world.disks[disk], how);
 	run->load.world.disks[disk]->faults.counts[how]++;
 	run->lost[disk] = true;
+	/* The power may have killed it: what only this disk had synced is gone with it. */
+	if (below(run, 2) == 0)
+		power_off(run);
 }
 
 static void put_back_old_copy(struct run *run, size_t disk)
@@ -181,18 +186,20 @@ static enum err be_busy(struct run *run, uint64_t duration_ms, bool afflicted)
 struct file_check {
 	struct run *run;
 	const char *path;
+	unsigned header_copies; /* that are damaged */
 };
 
 static void report_fault(void *context, const struct column_fault_report *fault)
 {
-	const struct file_check *check = context;
+	struct file_check *check = context;
 	struct store_load *load = &check->run->load;
 
 	/*
 	 * What a crash left of a file that was being made is nobody's; a placed column without a
 	 * header is missing, which the status would say.
 	 */
-	if (fault->fault == COLUMN_FAULT_HEADER)
+	check->header_copies += fault->fault == COLUMN_FAULT_HEADER_COPY;
+	if (fault->fault == COLUMN_FAULT_HEADER || fault->fault == COLUMN_FAULT_HEADER_COPY)
 		return;
 	report_broken(load->report, load->world.sim, "column", "%s: %s at %llu", check->path,
 		      column_fault_name(fault->fault), (unsigned long long)fault->offset);
@@ -201,7 +208,7 @@ static void report_fault(void *context, const struct column_fault_report *fault)
 static WAITS void check_file(struct run *run, const char *folder, const char *name)
 {
 	char path[128];
-	struct file_check context = {run, path};
+	struct file_check context = {run, path, 0};
 	struct column_check_options options = {.fault = report_fault, .context = &context};
 	struct env_file *file = NULL;
 	struct column_check check;
@@ -216,6 +223,9 @@ static WAITS void check_file(struct run *run, const char *folder, const char *na
 		return;
 	err = column_check(file, &options, &check);
 	io_close(&file);
+	if (err == ERR_OK && check.sealed && context.header_copies != 0)
+		report_broken(run->load.report, run->load.world.sim, "column",
+			      "%s: a copy of the header", path);
 	run->load.report->columns_checked += err == ERR_OK;
 }
 
@@ -269,6 +279,8 @@ static WAITS void mend(struct store_load *load)
 			 status.repair.columns_missing + status.repair.columns_damaged !=
 		 0)
 		report_broken(load->report, sim, "status", "repair is done, and counts are left");
+	else if (status.repair.sets_salvaged != 0 || status.records_lost != 0)
+		report_broken(load->report, sim, "status", "beyond repair, and is not");
 	else if (status.volumes_tolerated == 0)
 		report_broken(load->report, sim, "status", "all is mended, and nothing may go");
 	/* The store's own word for how much the next calamity may take. */
@@ -309,16 +321,29 @@ static void take_image(struct run *run)
 	run->images[disk] = sim_image_take(world->node, world->disks[disk]);
 }
 
+/* The one that goes next is far ahead of the others: it alone has what is not acknowledged yet. */
+static enum err outrun(struct run *run, size_t disk)
+{
+	struct world *world = &run->load.world;
+
+	for (size_t i = 0; i < world->volume_count; i++)
+		world->disks[i]->slow_factor = i == disk ? 1 : LAGGING;
+	return be_busy(run, LAG_MS, false);
+}
+
 static enum err suffer(struct run *run)
 {
 	struct world *world = &run->load.world;
 	bool twice = world->atlas.tolerated > 1 && below(run, 2) == 0;
 	bool at_once = below(run, 2) == 0;
-	enum err err = ERR_OK;
+	size_t disk = pick_healthy(run);
+	enum err err = below(run, 2) == 0 ? outrun(run, disk) : ERR_OK;
 
-	strike(run, pick_healthy(run));
+	if (err == ERR_OK)
+		strike(run, disk);
+	calm(run);
 	/* Otherwise what is lost stays so for a while, and its columns go to the spare. */
-	if (at_once)
+	if (err == ERR_OK && at_once)
 		err = replace_lost(run);
 	afflict(run);
 	if (err == ERR_OK)
