@@ -86,8 +86,8 @@ struct repair_status {
 	uint64_t columns_waiting; /* of these: for a volume to take them, or to come back */
 	uint64_t bytes_left;	  /* at most: to be written */
 	uint64_t columns_rebuilt, bytes_written; /* since the start */
-	uint64_t sets_salvaged; /* since the start: beyond repair, what could be read went on */
-	uint64_t bytes_per_second;   /* lately; 0: none */
+	uint64_t sets_salvaged;	   /* since the start: beyond repair, what could be read went on */
+	uint64_t bytes_per_second; /* lately; 0: none */
 	bool running;
 };
 

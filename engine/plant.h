@@ -36,12 +36,13 @@
 	X(journal_ack_one_replica, "one replica's sync acknowledges an append")                    \
 	X(fence_ignored, "a replica accepts a write under a lower epoch")                          \
 	X(restamp_uid_stays, "a UID that some home's clients may miss stays what it is")           \
-	X(restamp_modseq_stays, "a modseq that some home's clients may miss stays what it is")    \
-	X(restamp_removals_stay, "removals on one side do not raise HIGHESTMODSEQ")               \
-	X(group_in_parts, "each entry of a group takes effect as it comes")                       \
-	X(repair_from_rotten, "a column is made anew from bytes known to be bad, unchecked")      \
-	X(rebuild_wrong_row, "a column is made anew with another's row of the matrix")            \
-	X(stale_volume_trusted, "an old copy of a disk that was put back is taken at its word")   \
+	X(restamp_modseq_stays, "a modseq that some home's clients may miss stays what it is")     \
+	X(restamp_removals_stay, "removals on one side do not raise HIGHESTMODSEQ")                \
+	X(table_record_left_out, "a snapshot of a table leaves out a record that counts")          \
+	X(group_in_parts, "each entry of a group takes effect as it comes")                        \
+	X(repair_from_rotten, "a column is made anew from bytes known to be bad, unchecked")       \
+	X(rebuild_wrong_row, "a column is made anew with another's row of the matrix")             \
+	X(stale_volume_trusted, "an old copy of a disk that was put back is taken at its word")    \
 	X(wrong_matrix_row, "one parity column is computed with another's row of the matrix")
 
 enum plant {

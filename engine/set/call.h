@@ -200,8 +200,8 @@ struct set_rebuild_call {
 	 */
 	struct shared *faults[PROFILE_MEMBER_MAX];
 	uint64_t patience_ms; /* a sibling that does not answer that long gives nothing */
-	uint64_t rate;       /* bytes written a second; 0: as fast as it goes */
-	uint64_t bytes_done; /* out: written */
+	uint64_t rate;	      /* bytes written a second; 0: as fast as it goes */
+	uint64_t bytes_done;  /* out: written */
 };
 
 #endif

@@ -107,8 +107,7 @@ static bool may_ask(const struct asking *asking, uint8_t sibling)
 	const struct gather *gather = asking->gather;
 
 	return sibling != gather->column && asking->questions[sibling] == NULL &&
-	       (gather->unusable >> sibling & 1) == 0 &&
-	       !id128_is_zero(gather->volumes[sibling]) &&
+	       (gather->unusable >> sibling & 1) == 0 && !id128_is_zero(gather->volumes[sibling]) &&
 	       (PLANTED(repair_from_rotten) ||
 		!is_known_bad(gather->faults[sibling], asking->offset, asking->size));
 }
@@ -229,8 +228,8 @@ static WAITS enum err ask_index(struct gather *gather, uint8_t sibling, struct s
 	while (err == ERR_OK && !question->answered)
 		err = cond_wait(&changed, deadline_ms);
 	err = result(question);
-	if (err == ERR_OK && !hash128_equal(question->index.certificate.seal,
-					    gather->certificate->seal))
+	if (err == ERR_OK &&
+	    !hash128_equal(question->index.certificate.seal, gather->certificate->seal))
 		err = ERR_STALE;
 	if (err == ERR_OK) {
 		*index = shared_reference(question->index.index);

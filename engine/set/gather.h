@@ -24,8 +24,8 @@ struct gather {
 	uint64_t set;
 	uint8_t column; /* that is computed */
 	const struct set_certificate *certificate;
-	const struct id128 *volumes;   /* PROFILE_MEMBER_MAX; zero: not to be asked */
-	struct shared *const *faults;  /* likewise: as in struct set_rebuild_call */
+	const struct id128 *volumes;  /* PROFILE_MEMBER_MAX; zero: not to be asked */
+	struct shared *const *faults; /* likewise: as in struct set_rebuild_call */
 	uint64_t patience_ms;
 	uint32_t unusable; /* its own; bit i: column i gives nothing any more */
 };

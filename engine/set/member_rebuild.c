@@ -99,14 +99,14 @@ static WAITS enum err write_at(struct rebuild *rebuild, uint64_t offset, struct 
 	}
 	rebuild->call->bytes_done += bytes->size;
 	rebuild->unsynced_size += bytes->size;
-	posted->write = (struct volume_write){.file = rebuild->file,
-					      .offset = offset,
-					      .shared = {bytes, NULL},
-					      .bulk = true,
-					      .unsynced = !last &&
-							  rebuild->unsynced_size < SYNC_SIZE,
-					      .done = write_ended,
-					      .context = posted};
+	posted->write =
+		(struct volume_write){.file = rebuild->file,
+				      .offset = offset,
+				      .shared = {bytes, NULL},
+				      .bulk = true,
+				      .unsynced = !last && rebuild->unsynced_size < SYNC_SIZE,
+				      .done = write_ended,
+				      .context = posted};
 	if (!posted->write.unsynced)
 		rebuild->unsynced_size = 0;
 	group_enter(&posted->ended);
@@ -145,8 +145,8 @@ static WAITS enum err write_footer(struct rebuild *rebuild)
 	struct shared *index = NULL, *trailer = shared_create(COLUMN_TRAILER_SIZE);
 	uint32_t entries = 0;
 	size_t index_size;
-	enum err err = trailer != NULL ? gather_index(&rebuild->gather, &index, &entries)
-				       : ERR_NOMEM;
+	enum err err =
+		trailer != NULL ? gather_index(&rebuild->gather, &index, &entries) : ERR_NOMEM;
 
 	if (err != ERR_OK) {
 		shared_release(&trailer);
@@ -331,8 +331,8 @@ enum err member_rebuild(struct member *member, struct set_rebuild_call *call)
 	if (err == ERR_OK) {
 		rebuild->member = member;
 		rebuild->call = call;
-		rebuild->size = column_body_size(&call->certificate.descriptor,
-						 call->header.column);
+		rebuild->size =
+			column_body_size(&call->certificate.descriptor, call->header.column);
 		rebuild->gather = (struct gather){.wire = member->wire,
 						  .sched = member->sched,
 						  .set = call->set,

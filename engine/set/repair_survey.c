@@ -212,8 +212,7 @@ static bool is_silent(const struct holdings *holdings, struct id128 volume)
 	return false;
 }
 
-static struct presence look_for(const struct repair_survey *survey,
-				const struct holdings *holdings,
+static struct presence look_for(const struct repair_survey *survey, const struct holdings *holdings,
 				const struct directory_record *record, uint8_t column)
 {
 	struct presence presence = {0};

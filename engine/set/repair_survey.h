@@ -26,8 +26,8 @@ struct repair_column_key {
 struct repair_job {
 	uint64_t set;
 	uint8_t column, spare; /* how many more of the set's columns may go */
-	uint8_t parity;        /* the set's m */
-	bool damaged;          /* there, but not whole */
+	uint8_t parity;	       /* the set's m */
+	bool damaged;	       /* there, but not whole */
 	uint64_t due_ms, size; /* size: of the column, at most */
 };
 

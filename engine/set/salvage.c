@@ -128,8 +128,7 @@ enum err salvage_set(struct blobs *blobs, uint64_t set)
 	err = finish_load(blobs, set, &salvage->finish);
 	if (err == ERR_OK)
 		err = finish_ask(&salvage->finish, SET_ASK);
-	if (err == ERR_OK &&
-	    (!finish_all_known(&salvage->finish) || blobs_someone_is_away(blobs)))
+	if (err == ERR_OK && (!finish_all_known(&salvage->finish) || blobs_someone_is_away(blobs)))
 		err = ERR_UNAVAILABLE;
 	if (err == ERR_OK)
 		err = load_entries(salvage);

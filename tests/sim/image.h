@@ -13,7 +13,8 @@ struct sim_image;
 /* What is durable of it now: what a power loss would leave at the least. */
 struct sim_image *sim_image_take(struct sim_node *node, const struct sim_disk *disk);
 /* In the place of all that the disk holds; while nothing runs on the node. It is damaged then. */
-void sim_image_put_back(struct sim_node *node, struct sim_disk *disk, const struct sim_image *image);
+void sim_image_put_back(struct sim_node *node, struct sim_disk *disk,
+			const struct sim_image *image);
 /* NULL does nothing. */
 void sim_image_destroy(struct sim_image **image);
 

@@ -20,7 +20,7 @@
 struct parts {
 	struct world *world;
 	uint64_t column_size, segment_size;
-	const struct key *signing; /* may be NULL */
+	const struct key *signing;		/* may be NULL */
 	unsigned generations[WORLD_VOLUME_MAX]; /* how often the volume was replaced */
 	bool blank[WORLD_VOLUME_MAX];		/* to be formatted at the next opening */
 	/* while open */

@@ -8,16 +8,16 @@
 #include "tests/sim/whole/world.h"
 
 /* X(name): what must have happened for the oracles to mean something. */
-#define REPORT_LIST(X)                                                                   \
-	X(sent)                                                                          \
-	X(acknowledged)                                                                  \
-	X(refused)                                                                       \
-	X(reads)                                                                         \
-	X(reads_retried) X(listings) X(incomplete_listings) X(manifests) X(flag_changes) \
-		X(expunges) X(copies) X(crashes) X(restarts) X(seals) X(evacuations)     \
-			X(compactions) X(reencodings) X(degraded_reads) X(mirror_reads)  \
-				X(truncated) X(old_copies) X(hangs) X(columns_rebuilt)   \
-					X(columns_checked) X(events) X(virtual_ms)
+#define REPORT_LIST(X)                                                                             \
+	X(sent)                                                                                    \
+	X(acknowledged)                                                                            \
+	X(refused)                                                                                 \
+	X(reads)                                                                                   \
+	X(reads_retried)                                                                           \
+	X(listings) X(incomplete_listings) X(manifests) X(flag_changes) X(expunges) X(copies)      \
+		X(crashes) X(restarts) X(seals) X(evacuations) X(compactions) X(reencodings)       \
+			X(degraded_reads) X(mirror_reads) X(truncated) X(old_copies) X(hangs)      \
+				X(columns_rebuilt) X(columns_checked) X(events) X(virtual_ms)
 
 struct report {
 #define X(name) uint64_t name;
