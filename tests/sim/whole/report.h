@@ -14,10 +14,30 @@
 	X(refused)                                                                                 \
 	X(reads)                                                                                   \
 	X(reads_retried)                                                                           \
-	X(listings) X(incomplete_listings) X(manifests) X(flag_changes) X(expunges) X(copies)      \
-		X(crashes) X(restarts) X(seals) X(evacuations) X(compactions) X(reencodings)       \
-			X(degraded_reads) X(mirror_reads) X(truncated) X(old_copies) X(hangs)      \
-				X(columns_rebuilt) X(columns_checked) X(events) X(virtual_ms)
+	X(listings)                                                                                \
+	X(incomplete_listings)                                                                     \
+	X(manifests)                                                                               \
+	X(flag_changes)                                                                            \
+	X(expunges)                                                                                \
+	X(copies)                                                                                  \
+	X(crashes)                                                                                 \
+	X(restarts)                                                                                \
+	X(seals)                                                                                   \
+	X(evacuations)                                                                             \
+	X(compactions)                                                                             \
+	X(reencodings)                                                                             \
+	X(degraded_reads)                                                                          \
+	X(mirror_reads)                                                                            \
+	X(truncated)                                                                               \
+	X(exams)                                                                                   \
+	X(late_names)                                                                              \
+	X(fenced_names)                                                                            \
+	X(old_copies)                                                                              \
+	X(hangs)                                                                                   \
+	X(columns_rebuilt)                                                                         \
+	X(columns_checked)                                                                         \
+	X(events)                                                                                  \
+	X(virtual_ms)
 
 struct report {
 #define X(name) uint64_t name;
