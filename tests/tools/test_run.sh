@@ -41,10 +41,12 @@ check "it ends well again" end_aerod TERM
 
 # A terminal sends Ctrl-C to make, to the script, to all that they run in the foreground.
 expect 0 "Ctrl-C" python3 - "$run" "$build" "$store" <<'EOF'
-import os, pty, select, sys
+import os, pty, select, signal, sys
 
 child, terminal = pty.fork()
 if child == 0:
+    # Who runs this in the background ignores it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.argv[1], sys.argv[1:])
 said = b""
 asked = False
