@@ -97,6 +97,14 @@ done
 sums | diff "$work/before" - || fail "the export wrote to a volume"
 pass "export with each volume missing, and nothing written"
 
+mv "$work/store/keys" "$work/away"
+status_of 0 fsck --export "$work/keyless" --account "$user" --password-file "$work/password" -c "$conf"
+mv "$work/away" "$work/store/keys"
+case $said in *"cannot be verified without it"*) ;; *) fail "without keys: $said" ;; esac
+by_uid "$work/keyless" "$work/keyless.exported"
+diff -r "$work/served" "$work/keyless.exported" || fail "the export without the node's keys differs"
+pass "export without the node's keys, of all that was fetched before"
+
 echo wrong >"$work/wrong"
 status_of 8 fsck --export "$work/none" --account "$user" --password-file "$work/wrong" -c "$conf"
 case $said in *"not its password"*) ;; *) fail "wrong password: $said" ;; esac

@@ -312,12 +312,24 @@ static WAITS enum err export_account(struct export *export)
 	return err;
 }
 
+static enum err load_keys(struct export *export, char why[CONFIG_WHY_SIZE])
+{
+	enum err err = node_keys_load(export->invocation->config.keys, &export->keys, why);
+
+	if (err != ERR_NOTFOUND)
+		return err;
+	complain("warning: %s; mail that no client has fetched yet cannot be verified without it, "
+		 "and is left out",
+		 why);
+	return node_keys_invent(sched_env(export->invocation->sched), &export->keys);
+}
+
 void run_export(struct invocation *invocation)
 {
 	struct export export = {.invocation = invocation};
 	char reason[CONFIG_WHY_SIZE];
 	const char *why = reason;
-	enum err err = node_keys_load(invocation->config.keys, &export.keys, reason);
+	enum err err = load_keys(&export, reason);
 
 	if (err == ERR_OK)
 		err = open_store(&export, &why);

@@ -93,6 +93,18 @@ enum err node_keys_load(const char *directory, struct node_keys *out, char why[S
 	return err;
 }
 
+enum err node_keys_invent(struct env *env, struct node_keys *out)
+{
+	uint8_t seed[KEY_SIZE];
+	enum err err;
+
+	env_random(env, seed, sizeof(seed));
+	env_random(env, out->fake_salt, sizeof(out->fake_salt));
+	err = key_import(seed, &out->signing);
+	memory_wipe(seed, sizeof(seed));
+	return err;
+}
+
 void node_keys_release(struct node_keys *keys)
 {
 	key_release(&keys->signing);

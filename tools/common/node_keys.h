@@ -24,6 +24,8 @@ MUST_USE enum err node_keys_create(struct env *env, const char *directory,
 /* The caller releases. Needs key_library_init(). */
 MUST_USE enum err node_keys_load(const char *directory, struct node_keys *out,
 				 char why[SECRET_FILE_WHY]);
+/* Random ones in memory, for reading a store whose keys are lost: no signature of its node holds. */
+MUST_USE enum err node_keys_invent(struct env *env, struct node_keys *out);
 void node_keys_release(struct node_keys *keys);
 
 #endif
