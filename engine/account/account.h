@@ -149,14 +149,23 @@ MUST_USE enum err account_make_keys(const struct key *old_identity, struct id128
 				    struct buf *record);
 
 /*
- * Unlocking: tries the slots that the secret can open (an app password names its slot; a recovery
- * code its kind; an invitation, when allowed, its); then, as for any other secret, password and
- * non-invitation enrolment slots. At most one Argon2 per slot tried, and a failure never costs
- * none: an account without a slot to try costs what nobody costs (slot_open_nothing()). Member
- * slots are opened with slot_open(). ERR_AUTH: no slot opens. *slot_id is the slot that opened.
+ * Unlocking with a generated secret: an app password tries the slot that it names, a recovery code
+ * those of its kind. Never stretches anything: whoever fails here goes on with
+ * account_unlock_password(). ERR_AUTH: no slot opens. *slot_id is the slot that opened.
  */
-WAITS MUST_USE enum err account_unlock(struct id128 cluster, const struct account_record *account,
-				       struct bytes secret, bool allow_invitation,
-				       struct key **master, uint32_t *slot_id);
+WAITS MUST_USE enum err account_unlock_code(struct id128 cluster,
+					    const struct account_record *account,
+					    struct bytes secret, struct key **master,
+					    uint32_t *slot_id);
+/*
+ * Unlocking with any secret, whatever it looks like: an invitation, when allowed, tries its slots;
+ * then password and non-invitation enrolment slots. An Argon2 for each slot tried, and a failure
+ * never costs none: an account without a slot to try costs what nobody costs (slot_open_nothing()).
+ * So the caller bounds how many do this at once. Member slots are opened with slot_open().
+ */
+WAITS MUST_USE enum err account_unlock_password(struct id128 cluster,
+						const struct account_record *account,
+						struct bytes secret, bool allow_invitation,
+						struct key **master, uint32_t *slot_id);
 
 #endif

@@ -76,36 +76,61 @@ WAITS static enum err try_nothing(const struct unlocking *unlocking)
 				 bytes_make(unlocking->account.octets, 16));
 }
 
+/* slot_open() refuses an app password that names another slot before any work. */
 WAITS static enum err try_code(struct unlocking *unlocking, struct bytes normal,
-			       bool allow_invitation, struct key **master, uint32_t *slot_id)
+			       struct key **master, uint32_t *slot_id)
 {
-	/* slot_open() refuses an app password that names another slot before any work. */
 	if (normal.data[0] == 'A')
 		return try_kind(unlocking, SLOT_APP, false, master, slot_id);
 	if (normal.data[0] == 'R')
 		return try_kind(unlocking, SLOT_RECOVERY, false, master, slot_id);
-	if (allow_invitation)
-		return try_kind(unlocking, SLOT_ENROLMENT, true, master, slot_id);
 	return ERR_AUTH;
 }
 
-enum err account_unlock(struct id128 cluster, const struct account_record *account,
-			struct bytes secret, bool allow_invitation, struct key **master,
-			uint32_t *slot_id)
+enum err account_unlock_code(struct id128 cluster, const struct account_record *account,
+			     struct bytes secret, struct key **master, uint32_t *slot_id)
 {
 	struct unlocking unlocking = {.cluster = cluster, .account = account->id, .secret = secret};
 	struct buf normal = {0};
-	enum err err;
+	enum err err = secret_normalise_code(secret, &normal);
 
-	err = copy_slots(account, &unlocking);
+	if (err == ERR_INVALID)
+		err = ERR_AUTH;
+	else if (err == ERR_OK)
+		err = copy_slots(account, &unlocking);
+	if (err == ERR_OK)
+		err = try_code(&unlocking, bytes_of_buf(&normal), master, slot_id);
+	ASSERT(unlocking.stretched == 0);
+	buf_finish(&normal);
+	memory_free(unlocking.candidates);
+	return err;
+}
+
+static enum err is_invitation(struct bytes secret, bool *out)
+{
+	struct buf normal = {0};
+	enum err err = secret_normalise_code(secret, &normal);
+
+	*out = err == ERR_OK && normal.data[0] != 'A' && normal.data[0] != 'R';
+	buf_finish(&normal);
+	return err == ERR_INVALID ? ERR_OK : err;
+}
+
+enum err account_unlock_password(struct id128 cluster, const struct account_record *account,
+				 struct bytes secret, bool allow_invitation, struct key **master,
+				 uint32_t *slot_id)
+{
+	struct unlocking unlocking = {.cluster = cluster, .account = account->id, .secret = secret};
+	bool invitation;
+	enum err err = is_invitation(secret, &invitation);
+
+	if (err == ERR_OK)
+		err = copy_slots(account, &unlocking);
 	if (err != ERR_OK)
 		return err;
-	err = secret_normalise_code(secret, &normal);
-	if (err == ERR_OK)
-		err = try_code(&unlocking, bytes_of_buf(&normal), allow_invitation, master,
-			       slot_id);
-	else if (err == ERR_INVALID)
-		err = ERR_AUTH;
+	err = ERR_AUTH;
+	if (invitation && allow_invitation)
+		err = try_kind(&unlocking, SLOT_ENROLMENT, true, master, slot_id);
 	/* A password may look like a code. */
 	if (err == ERR_AUTH)
 		err = try_kind(&unlocking, SLOT_PASSWORD, false, master, slot_id);
@@ -113,7 +138,6 @@ enum err account_unlock(struct id128 cluster, const struct account_record *accou
 		err = try_kind(&unlocking, SLOT_ENROLMENT, false, master, slot_id);
 	if (err == ERR_AUTH && unlocking.stretched == 0)
 		err = try_nothing(&unlocking);
-	buf_finish(&normal);
 	memory_free(unlocking.candidates);
 	return err;
 }

@@ -6,6 +6,9 @@
  * runs only so many at once, and lets only so many wait. Two queues: pairs of
  * account and network address that opened the account before go first, so that
  * somebody who guesses passwords does not keep the users out.
+ *
+ * Everything that stretches goes through here, for addresses that nobody has,
+ * too: only secrets that were generated are tried before, as they cost nothing.
  */
 #ifndef AEROSTORE_ENGINE_MAILBOX_ARGON_H
 #define AEROSTORE_ENGINE_MAILBOX_ARGON_H

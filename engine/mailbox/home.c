@@ -460,17 +460,6 @@ static void remember_peer(struct home *home, struct bytes address, const char *p
 		return;
 }
 
-static WAITS enum err unlock_unknown(struct home *home, struct bytes secret, bool known)
-{
-	enum err err = argon_enter(&home->argon, known);
-
-	if (err)
-		return err;
-	err = slot_open_nothing(&home->options.unknown_user, secret, home->options.fake_salt);
-	argon_leave(&home->argon);
-	return err;
-}
-
 static void find_slot(const struct account_record *record, uint32_t slot_id, struct slot_info *out)
 {
 	*out = (struct slot_info){0};
@@ -480,29 +469,51 @@ static void find_slot(const struct account_record *record, uint32_t slot_id, str
 	}
 }
 
+static const struct account_record *find_active(const struct home *home, struct bytes address)
+{
+	const struct account_source *accounts = &home->options.accounts;
+	const struct account_record *record = accounts->find(accounts->context, address);
+
+	return record && record->status == ACCOUNT_ACTIVE ? record : NULL;
+}
+
+/*
+ * In the gate, whether there is such an account or not, and whatever the secret looks like:
+ * otherwise anybody could have passwords stretched without limit, or see who waits and who does not.
+ */
+static WAITS enum err unlock_in_gate(struct home *home, struct bytes address, struct bytes secret,
+				     bool known, struct key **master, uint32_t *slot_id)
+{
+	const struct account_record *record;
+	enum err err = argon_enter(&home->argon, known);
+
+	if (err)
+		return err;
+	record = find_active(home, address);
+	err = record ? account_unlock_password(home->options.cluster, record, secret, true, master,
+					       slot_id)
+		     : slot_open_nothing(&home->options.unknown_user, secret,
+					 home->options.fake_salt);
+	argon_leave(&home->argon);
+	return err;
+}
+
 enum err home_unlock(struct home *home, struct bytes address, struct bytes secret, const char *peer,
 		     struct key **master, struct slot_info *info)
 {
 	const struct account_source *accounts = &home->options.accounts;
-	const struct account_record *record = accounts->find(accounts->context, address);
+	const struct account_record *record = find_active(home, address);
 	uint8_t hash[32];
 	uint32_t slot_id;
-	bool known, slow;
-	enum err err;
+	bool known;
+	enum err err = ERR_AUTH;
 
 	hash_peer(home, address, peer, hash);
 	known = map_get(&home->known_peers, hash) != NULL;
-	if (!record || record->status != ACCOUNT_ACTIVE)
-		return unlock_unknown(home, secret, known);
-	slow = secret_app_slot(secret, &slot_id) != ERR_OK;
-	err = slow ? argon_enter(&home->argon, known) : ERR_OK;
-	if (err)
-		return err;
-	record = accounts->find(accounts->context, address);
-	err = record ? account_unlock(home->options.cluster, record, secret, true, master, &slot_id)
-		     : ERR_AUTH;
-	if (slow)
-		argon_leave(&home->argon);
+	if (record)
+		err = account_unlock_code(home->options.cluster, record, secret, master, &slot_id);
+	if (err == ERR_AUTH)
+		err = unlock_in_gate(home, address, secret, known, master, &slot_id);
 	if (err)
 		return err;
 	find_slot(accounts->find(accounts->context, address), slot_id, info);

@@ -52,8 +52,8 @@ static void find_keys(struct post *post, const char *password, struct needle *ma
 	uint32_t slot_id;
 
 	assert_non_null(record);
-	assert_int_equal(account_unlock((struct id128){{1, 2, 3}}, record, bytes_string(password),
-					false, &opened, &slot_id),
+	assert_int_equal(account_unlock_password((struct id128){{1, 2, 3}}, record,
+						 bytes_string(password), false, &opened, &slot_id),
 			 ERR_OK);
 	assert_int_equal(account_keys_derive(opened, &keys), ERR_OK);
 	hide(key_octets(keys.master), KEY_SIZE, master);
