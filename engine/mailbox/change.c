@@ -2,6 +2,7 @@
 /* What a session changes in a folder: flags, expunge, copy, move. */
 #include "engine/mailbox/internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,9 @@
 #include "engine/mailbox/array.h"
 
 #define SYSTEM_FLAGS 0x1fu
+/* So many fit in an entry whatever they are, with all keywords that a folder may have. */
+#define RUNS_A_PART 32768u
+static_assert(OPERATION_BLOBS_MAX <= RUNS_A_PART, "one operation expunges what one copies");
 
 /* UIDs that ascend, as runs without gaps (operation.h, INV). */
 struct runs {
@@ -16,7 +20,8 @@ struct runs {
 	size_t count, capacity;
 };
 
-static enum err runs_add(struct runs *runs, uint32_t uid)
+/* *full: there is no room for this one. */
+static enum err runs_add(struct runs *runs, uint32_t uid, bool *full)
 {
 	struct uid_run *last = runs->count ? &runs->items[runs->count - 1] : NULL;
 	enum err err;
@@ -27,8 +32,9 @@ static enum err runs_add(struct runs *runs, uint32_t uid)
 		last->count++;
 		return ERR_OK;
 	}
-	if (runs->count == RUNS_MAX)
-		return ERR_LIMIT;
+	*full = runs->count == RUNS_A_PART;
+	if (*full)
+		return ERR_OK;
 	err = ARRAY_GROW(runs->items, runs->capacity, runs->count);
 	if (!err)
 		runs->items[runs->count++] = (struct uid_run){uid, 1};
@@ -80,22 +86,80 @@ static enum err select_messages(const struct view *view, const uint32_t *sequenc
 	return ERR_OK;
 }
 
+/* From *next on, as many as one operation takes; *next is then the first that is left. */
 static enum err put_runs(struct change *change, struct operation *operation,
-			 const struct selection *selection)
+			 const struct selection *selection, size_t *next)
 {
 	struct runs runs = {0};
+	bool full = false;
 	enum err err = ERR_OK;
 
-	for (size_t i = 0; i < selection->count && !err; i++)
-		err = runs_add(&runs, selection->uids[i]);
+	while (*next < selection->count && !full && !err) {
+		err = runs_add(&runs, selection->uids[*next], &full);
+		*next += !full && !err;
+	}
 	operation->runs = runs.items;
 	operation->run_count = runs.count;
 	if (!err) {
 		change_put(change, operation);
 		err = change->operations.err;
 	}
+	operation->runs = NULL;
 	memory_free(runs.items);
 	return err;
+}
+
+/* A command that is more than one entry holds: a group, all or nothing. */
+struct parts {
+	struct change **changes;
+	size_t count, capacity;
+};
+
+static enum err parts_add(struct parts *parts, struct change **out)
+{
+	enum err err = ARRAY_GROW(parts->changes, parts->capacity, parts->count);
+
+	if (err)
+		return err;
+	*out = change_create();
+	if (!*out)
+		return ERR_NOMEM;
+	parts->changes[parts->count++] = *out;
+	return ERR_OK;
+}
+
+static enum err parts_put(struct parts *parts, struct operation *operation,
+			  const struct selection *selection, struct view *silent)
+{
+	size_t next = 0;
+	enum err err = ERR_OK;
+
+	while (next < selection->count && !err) {
+		struct change *change;
+
+		err = parts_add(parts, &change);
+		if (err)
+			break;
+		change->silent = silent;
+		err = put_runs(change, operation, selection, &next);
+	}
+	return err;
+}
+
+static WAITS enum err parts_commit(struct mailbox *mailbox, const struct parts *parts)
+{
+	if (mailbox->broken)
+		return ERR_UNAVAILABLE;
+	mailbox_enqueue_group(mailbox, parts->changes, parts->count);
+	return mailbox_await_group(mailbox, parts->changes, parts->count);
+}
+
+static void parts_finish(struct parts *parts)
+{
+	for (size_t i = 0; i < parts->count; i++)
+		change_release(&parts->changes[i]);
+	memory_free(parts->changes);
+	*parts = (struct parts){0};
 }
 
 /* ---- flags ---- */
@@ -107,7 +171,7 @@ enum err mailbox_check_keywords(const struct folder *folder, const struct bytes 
 
 	for (size_t i = 0; i < keyword_count; i++) {
 		if (!keywords[i].size || keywords[i].size > KEYWORD_NAME_MAX)
-			return ERR_LIMIT;
+			return ERR_INVALID;
 		fresh += collection_keyword(&folder->messages, keywords[i]) == KEYWORD_MAX;
 	}
 	return folder->messages.keyword_count + fresh > KEYWORD_MAX ? ERR_LIMIT : ERR_OK;
@@ -182,9 +246,9 @@ static size_t cleared_names(const struct store *store, struct bytes out[KEYWORD_
 	return count;
 }
 
-static enum err put_store(struct change *change, const struct view *view, const struct store *store,
+static enum err put_store(struct parts *parts, struct view *view, const struct store *store,
 			  const struct bytes *keywords, size_t keyword_count,
-			  const struct selection *selection)
+			  const struct selection *selection, bool silent)
 {
 	struct bytes cleared[KEYWORD_MAX];
 	size_t cleared_count = cleared_names(store, cleared);
@@ -200,7 +264,7 @@ static enum err put_store(struct change *change, const struct view *view, const 
 	name_list_make(cleared, cleared_count, &clear, &operation.flags.keywords_clear);
 	err = set.err ? set.err : clear.err;
 	if (!err)
-		err = put_runs(change, &operation, selection);
+		err = parts_put(parts, &operation, selection, silent ? view : NULL);
 	buf_finish(&set);
 	buf_finish(&clear);
 	return err;
@@ -214,7 +278,7 @@ enum err view_store(struct view *view, const uint32_t *sequences, size_t count,
 	const struct folder *folder = mailbox_folder_state(mailbox, view_folder(view));
 	struct selection selection = {0};
 	struct store store = {0};
-	struct change *change = NULL;
+	struct parts parts = {0};
 	enum err err;
 
 	if (view_read_only(view))
@@ -230,16 +294,12 @@ enum err view_store(struct view *view, const uint32_t *sequences, size_t count,
 	err = select_messages(view, sequences, count, store_changes, &store, &selection);
 	if (err || !selection.count)
 		goto out;
-	change = change_create();
-	err = change ? put_store(change, view, &store, keywords,
-				 mode == STORE_REMOVE ? 0 : keyword_count, &selection)
-		     : ERR_NOMEM;
-	if (!err) {
-		change->silent = silent ? view : NULL;
-		err = mailbox_commit(mailbox, change);
-	}
+	err = put_store(&parts, view, &store, keywords, mode == STORE_REMOVE ? 0 : keyword_count,
+			&selection, silent);
+	if (!err)
+		err = parts_commit(mailbox, &parts);
 out:
-	change_release(&change);
+	parts_finish(&parts);
 	memory_free(selection.uids);
 	return err;
 }
@@ -257,19 +317,18 @@ static WAITS enum err expunge_in_gate(struct view *view, const uint32_t *sequenc
 {
 	struct operation operation = {.kind = OPERATION_EXPUNGE, .folder = view_folder(view)};
 	struct selection selection = {0};
-	struct change *change = NULL;
+	struct parts parts = {0};
 	enum err err = select_messages(view, sequences, count, is_deleted, NULL, &selection);
 
 	if (err || !selection.count)
 		goto out;
-	change = change_create();
-	err = change ? put_runs(change, &operation, &selection) : ERR_NOMEM;
+	err = parts_put(&parts, &operation, &selection, NULL);
 	if (!err)
-		err = mailbox_commit(view_mailbox(view), change);
+		err = parts_commit(view_mailbox(view), &parts);
 	if (!err)
 		*expunged = selection.count;
 out:
-	change_release(&change);
+	parts_finish(&parts);
 	memory_free(selection.uids);
 	return err;
 }
@@ -372,6 +431,7 @@ static enum err put_copies(struct copying *copying, size_t first, size_t before,
 {
 	struct operation expunge = {.kind = OPERATION_EXPUNGE, .folder = copying->from};
 	struct selection part = {copying->selection.uids + first, before - first};
+	size_t next = 0;
 
 	for (size_t i = first; i < before; i++) {
 		enum err err = put_copy(copying, i, change);
@@ -379,7 +439,7 @@ static enum err put_copies(struct copying *copying, size_t first, size_t before,
 		if (err)
 			return err;
 	}
-	return copying->move ? put_runs(change, &expunge, &part) : ERR_OK;
+	return copying->move ? put_runs(change, &expunge, &part, &next) : ERR_OK;
 }
 
 /* Messages that went while UIDs were reserved are left out. */

@@ -56,6 +56,8 @@ struct imap_reply imap_cmd_store(struct imap_session *session, struct imap_comma
 			 change.flags.keywords, change.flags.keyword_count, change.silent);
 	if (err == ERR_LIMIT)
 		return imap_reply_no("[LIMIT]", "Too many different keywords in this mailbox");
+	if (err == ERR_INVALID)
+		return imap_reply_no("[LIMIT]", "A keyword is too long");
 	if (err != ERR_OK)
 		return imap_reply_error(err);
 	if (any_expunged(session->view, sequences, count))
