@@ -181,12 +181,17 @@ enum err account_state_put_deleted(struct account_state *state, struct id128 fol
 
 static size_t subscription_position(const struct account_state *state, struct bytes name)
 {
-	size_t i = 0;
+	size_t low = 0, high = state->subscription_count;
 
-	while (i < state->subscription_count &&
-	       bytes_compare(bytes_string(state->subscriptions[i].name), name) < 0)
-		i++;
-	return i;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (bytes_compare(bytes_string(state->subscriptions[middle].name), name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 const struct subscription *account_state_subscription(const struct account_state *state,

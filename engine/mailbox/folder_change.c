@@ -4,8 +4,6 @@
 
 #include "engine/base/memory.h"
 
-#define FOLDERS_MAX 10000u
-
 /*
  * Greater than any before it, whatever the clock says: in the state are all that homes before this
  * term gave out, and this home's own that failed, but may yet appear, count as well.
@@ -84,15 +82,29 @@ static enum err put_with_parents(struct mailbox *mailbox, struct bytes name,
 	return err;
 }
 
+/* For the name and its parents. Whoever deletes a parent gains no name by it. */
+static enum err check_room(struct mailbox *mailbox, struct bytes name)
+{
+	const struct folder_info *folders;
+	size_t count;
+	enum err err = mailbox_folders(mailbox, &folders, &count);
+
+	if (err)
+		return err;
+	return count + mailbox_name_levels(name) > FOLDER_NAMES_MAX ? ERR_LIMIT : ERR_OK;
+}
+
 static WAITS enum err create_in_gate(struct mailbox *mailbox, struct bytes name,
 				     enum special_use special_use)
 {
 	struct change *change;
+	enum err err;
 
-	if (mailbox->state.folder_count >= FOLDERS_MAX)
-		return ERR_LIMIT;
 	if (mailbox_folder_named(mailbox, name))
 		return ERR_EXISTS;
+	err = check_room(mailbox, name);
+	if (err)
+		return err;
 	change = change_create();
 	if (!change)
 		return ERR_NOMEM;
@@ -198,6 +210,9 @@ static WAITS enum err rename_in_gate(struct mailbox *mailbox, struct bytes from,
 		return ERR_INVALID;
 	if (mailbox_folder_named(mailbox, to))
 		return ERR_EXISTS;
+	err = check_room(mailbox, to);
+	if (err)
+		return err;
 	change = change_create();
 	if (!change)
 		return ERR_NOMEM;
@@ -254,32 +269,35 @@ enum err mailbox_rename_folder(struct mailbox *mailbox, struct bytes from, struc
 	return err;
 }
 
+static WAITS enum err subscribe_normal(struct mailbox *mailbox, struct bytes name, bool subscribed)
+{
+	const struct subscription *now = account_state_subscription(&mailbox->state, name);
+	struct operation operation = {.kind = OPERATION_SUBSCRIBE, .subscribe = {name, subscribed}};
+	struct change *change;
+
+	if (now ? now->subscribed == subscribed : !subscribed)
+		return ERR_OK;
+	if (!now && mailbox->state.subscription_count >= SUBSCRIPTIONS_MAX)
+		return ERR_LIMIT;
+	change = change_create();
+	if (!change)
+		return ERR_NOMEM;
+	change_put(change, &operation);
+	return commit_change(mailbox, change, ERR_OK);
+}
+
 enum err mailbox_subscribe(struct mailbox *mailbox, struct bytes name, bool subscribed)
 {
-	struct operation operation = {.kind = OPERATION_SUBSCRIBE};
-	const struct subscription *now;
-	struct change *change;
 	struct buf normal = {0};
-	enum err err;
+	enum err err = mailbox_normal_name(name, &normal);
 
-	err = mailbox_normal_name(name, &normal);
-	if (err) {
-		buf_finish(&normal);
-		return err;
+	/* An old name may have more levels than one that is given now. */
+	if (err == ERR_LIMIT && !subscribed) {
+		buf_put_bytes(&normal, name);
+		err = normal.err;
 	}
-	now = account_state_subscription(&mailbox->state, bytes_of_buf(&normal));
-	if (now ? now->subscribed == subscribed : !subscribed) {
-		buf_finish(&normal);
-		return ERR_OK;
-	}
-	operation.subscribe.name = bytes_of_buf(&normal);
-	operation.subscribe.subscribed = subscribed;
-	change = change_create();
-	err = change ? ERR_OK : ERR_NOMEM;
-	if (!err) {
-		change_put(change, &operation);
-		err = commit_change(mailbox, change, ERR_OK);
-	}
+	if (!err)
+		err = subscribe_normal(mailbox, bytes_of_buf(&normal), subscribed);
 	buf_finish(&normal);
 	return err;
 }

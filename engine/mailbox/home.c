@@ -85,8 +85,7 @@ static void finish_state(struct mailbox *mailbox)
 	free_folder_homes(mailbox);
 	vector_finish(&mailbox->skip);
 	vector_finish(&mailbox->unvouched);
-	memory_free(mailbox->folder_list);
-	buf_finish(&mailbox->folder_names);
+	mailbox_forget_list(mailbox);
 }
 
 static void release_keys(struct mailbox *mailbox)

@@ -129,10 +129,8 @@ struct mailbox {
 	bool pull_running, pull_again;
 
 	struct view *views;
-	struct folder_info *folder_list; /* of folder_list_version */
-	size_t folder_list_count, folder_list_capacity;
-	uint64_t folder_list_version;
-	struct buf folder_names; /* NUL-terminated, which folder_list points into */
+	struct listing *listing; /* of listing_version; NULL: not made yet */
+	uint64_t listing_version;
 };
 
 struct home {
@@ -251,14 +249,16 @@ MUST_USE enum err mailbox_put_folder_key(struct mailbox *mailbox, struct id128 f
 
 /* The existing folder of this name; NULL. */
 struct folder *mailbox_folder_named(struct mailbox *mailbox, struct bytes name);
-/* Whether a folder may be given this name. ERR_INVALID. */
+void mailbox_forget_list(struct mailbox *mailbox);
+size_t mailbox_name_levels(struct bytes name);
+/* Whether a folder may be given this name. ERR_INVALID; ERR_LIMIT: over LEVELS_MAX. */
 MUST_USE enum err mailbox_check_name(struct bytes name);
 /* The same; appends it with INBOX in capitals. */
 MUST_USE enum err mailbox_normal_name(struct bytes name, struct buf *out);
 
 /* ---- change.c ---- */
 
-/* ERR_LIMIT: the folder would have more than KEYWORD_MAX, or a name is too long. */
+/* ERR_LIMIT: the folder would have more than KEYWORD_MAX; ERR_INVALID: a name is too long. */
 MUST_USE enum err mailbox_check_keywords(const struct folder *folder, const struct bytes *keywords,
 					 size_t keyword_count);
 

@@ -114,13 +114,30 @@ struct folder_info {
 	bool has_children;
 };
 
-/* Name order, INBOX first; the array is borrowed. */
+/* Names that one account may have: folders, parents that do not exist, subscriptions without a folder. */
+#define FOLDER_NAMES_MAX 10000u
+#define LEVELS_MAX 64u
+/* Names that were ever subscribed: one that is no more has to be remembered, too. */
+#define SUBSCRIPTIONS_MAX 4096u
+
+/*
+ * INBOX first, then the order of names level by level: what is below a folder follows it at once.
+ * Stays as it is, whatever happens to the folders or the mailbox, until it is released.
+ */
+struct folder_list {
+	const struct folder_info *items;
+	size_t count;
+};
+
+MUST_USE enum err mailbox_folder_list(struct mailbox *mailbox, struct folder_list **out);
+void folder_list_release(struct folder_list **list);
+/* The same, borrowed. */
 MUST_USE enum err mailbox_folders(struct mailbox *mailbox, const struct folder_info **folders,
 				  size_t *count);
 /* ERR_NOTFOUND. */
 MUST_USE enum err mailbox_folder(struct mailbox *mailbox, struct bytes name,
 				 struct folder_info *out);
-/* Missing parents are made, too. ERR_EXISTS, ERR_INVALID (name), ERR_LIMIT. */
+/* Missing parents are made, too. ERR_EXISTS, ERR_INVALID (name), ERR_LIMIT (the numbers above). */
 WAITS MUST_USE enum err mailbox_create_folder(struct mailbox *mailbox, struct bytes name,
 					      enum special_use special_use);
 /* Messages go with it; children stay (the name then does not exist but has children). ERR_DENIED: INBOX. */
@@ -131,6 +148,7 @@ WAITS MUST_USE enum err mailbox_delete_folder(struct mailbox *mailbox, struct by
  */
 WAITS MUST_USE enum err mailbox_rename_folder(struct mailbox *mailbox, struct bytes from,
 					      struct bytes to);
+/* ERR_LIMIT over SUBSCRIPTIONS_MAX. */
 WAITS MUST_USE enum err mailbox_subscribe(struct mailbox *mailbox, struct bytes name,
 					  bool subscribed);
 
@@ -222,7 +240,8 @@ void view_notify(struct view *view, void (*stale)(struct view *view, void *conte
 enum store_mode { STORE_REPLACE, STORE_ADD, STORE_REMOVE };
 
 /*
- * `keywords` are names; unknown ones are created in the folder (ERR_LIMIT over KEYWORD_MAX).
+ * `keywords` are names; unknown ones are created in the folder (ERR_LIMIT over KEYWORD_MAX;
+ * ERR_INVALID: one is too long). Any number of messages.
  * `sequences` ascend. Expunged messages are skipped. The change shows at the next view_sync();
  * with `silent` this view does not report what it changed itself.
  */

@@ -69,42 +69,82 @@ static void parse_pattern(struct imap_parser *parser, struct pattern *out)
 	buf_finish(&joined);
 }
 
-static bool lsub_parent(const struct pattern *pattern, const struct folder_info *folder,
-			struct bytes *parent)
-{
-	struct bytes name = bytes_string(folder->name);
+/* Others have their turn, and the client takes what there is, after so many names. */
+#define NAMES_A_TURN 64u
 
-	/* "%" hides a subscribed child: its parent is told instead (RFC 3501, 6.3.9). */
-	for (size_t i = name.size; i > 0; i--)
-		if (name.data[i - 1] == '/') {
-			*parent = bytes_slice(name, 0, i - 1);
-			if (pattern_matches(pattern, *parent))
-				return true;
-		}
-	return false;
+static WAITS void take_turns(struct imap_session *session, size_t i)
+{
+	if (i % NAMES_A_TURN != NAMES_A_TURN - 1)
+		return;
+	imap_flush(session, false);
+	task_yield();
 }
 
-static void lsub(struct imap_session *session, const struct pattern *pattern,
-		 const struct folder_info *folders, size_t count)
+static WAITS void tell_list(struct imap_session *session, const struct pattern *pattern,
+			    const struct folder_list *folders)
 {
-	struct bytes told = {0};
+	for (size_t i = 0; i < folders->count && !session->over; i++) {
+		const struct folder_info *folder = &folders->items[i];
 
-	for (size_t i = 0; i < count; i++) {
-		struct bytes parent;
+		if ((folder->exists || folder->has_children) &&
+		    pattern_matches(pattern, bytes_string(folder->name)))
+			put_folder(session, "LIST", folder);
+		take_turns(session, i);
+	}
+}
 
-		if (!folders[i].subscribed)
-			continue;
-		if (pattern_matches(pattern, bytes_string(folders[i].name))) {
-			put_folder(session, "LSUB", &folders[i]);
-			told = bytes_string(folders[i].name);
-		} else if (pattern_has_percent(pattern) &&
-			   lsub_parent(pattern, &folders[i], &parent) &&
-			   !bytes_equal(parent, told)) {
-			buf_put_string(&session->out, "* LSUB (\\Noselect \\HasChildren) \"/\" ");
-			imap_put_mailbox(session, parent);
-			buf_put_string(&session->out, "\r\n");
-			told = parent;
-		}
+/* Which parents of the present name were told, by their size; it, too. */
+struct told {
+	struct bytes name;
+	uint8_t sizes[PATTERN_NAME_MAX + 1];
+};
+
+/* What the next name shares with the last one stays told: those below one folder follow each other. */
+static void told_next(struct told *told, struct bytes name)
+{
+	size_t shared = 0;
+
+	while (shared < name.size && shared < told->name.size &&
+	       name.data[shared] == told->name.data[shared])
+		shared++;
+	for (size_t i = shared + 1; i <= told->name.size; i++)
+		told->sizes[i] = 0;
+	told->name = name;
+}
+
+static void tell_subscribed(struct imap_session *session, const struct pattern *pattern,
+			    const struct folder_info *folder, struct told *told)
+{
+	struct bytes name = bytes_string(folder->name);
+	size_t parent;
+
+	if (name.size > PATTERN_NAME_MAX)
+		return;
+	told_next(told, name);
+	if (pattern_matches(pattern, name)) {
+		put_folder(session, "LSUB", folder);
+		told->sizes[name.size] = 1;
+		return;
+	}
+	/* "%" hides a subscribed child: its parent is told instead (RFC 3501, 6.3.9). */
+	parent = pattern->has_percent ? pattern_parent(pattern, name) : 0;
+	if (parent == 0 || told->sizes[parent])
+		return;
+	buf_put_string(&session->out, "* LSUB (\\Noselect \\HasChildren) \"/\" ");
+	imap_put_mailbox(session, bytes_slice(name, 0, parent));
+	buf_put_string(&session->out, "\r\n");
+	told->sizes[parent] = 1;
+}
+
+static WAITS void tell_lsub(struct imap_session *session, const struct pattern *pattern,
+			    const struct folder_list *folders)
+{
+	struct told told = {.sizes = {0}};
+
+	for (size_t i = 0; i < folders->count && !session->over; i++) {
+		if (folders->items[i].subscribed)
+			tell_subscribed(session, pattern, &folders->items[i], &told);
+		take_turns(session, i);
 	}
 }
 
@@ -112,29 +152,27 @@ static struct imap_reply list(struct imap_session *session, struct imap_command 
 			      bool subscribed)
 {
 	struct imap_parser *parser = &command->parser;
-	const struct folder_info *folders;
+	struct folder_list *folders;
 	struct pattern pattern;
-	size_t count;
 	enum err err;
 
 	parse_pattern(parser, &pattern);
 	imap_end(parser);
 	if (imap_failed(parser))
 		return imap_reply_syntax(parser);
-	if (pattern.text.size == 0 && !subscribed) {
+	if (pattern.size == 0 && !subscribed) {
 		/* Asks for the separator only. */
 		imap_untagged(session, "LIST (\\Noselect) \"/\" \"\"");
 		return imap_reply_ok("Separator given");
 	}
-	err = mailbox_folders(session->mailbox, &folders, &count);
+	err = mailbox_folder_list(session->mailbox, &folders);
 	if (err != ERR_OK)
 		return imap_reply_error(err);
 	if (subscribed)
-		lsub(session, &pattern, folders, count);
-	for (size_t i = 0; i < count && !subscribed; i++)
-		if ((folders[i].exists || folders[i].has_children) &&
-		    pattern_matches(&pattern, bytes_string(folders[i].name)))
-			put_folder(session, "LIST", &folders[i]);
+		tell_lsub(session, &pattern, folders);
+	else
+		tell_list(session, &pattern, folders);
+	folder_list_release(&folders);
 	return imap_reply_ok("Mailboxes listed");
 }
 

@@ -186,27 +186,39 @@ static struct folder_info fake_info(const struct home *home, size_t index)
 				    .has_children = fake_has_children(home, folder->name)};
 }
 
-/* By name, INBOX first. */
-static int fake_compare(const void *a, const void *b)
+/* As the real one: INBOX first, and what is below a folder follows it. */
+static int fake_order(const void *a, const void *b)
 {
 	const char *left = ((const struct folder_info *)a)->name;
 	const char *right = ((const struct folder_info *)b)->name;
+	bool left_inbox = strncmp(left, "INBOX", 5) == 0;
+	bool right_inbox = strncmp(right, "INBOX", 5) == 0;
+	int l, r;
 
-	if (strcmp(left, "INBOX") == 0 || strcmp(right, "INBOX") == 0)
-		return strcmp(left, "INBOX") == 0 ? -1 : 1;
-	return strcmp(left, right);
+	if (left_inbox != right_inbox)
+		return left_inbox ? -1 : 1;
+	for (; *left != '\0' && *left == *right; right++)
+		left++;
+	l = *left == '/' ? 1 : (uint8_t)*left;
+	r = *right == '/' ? 1 : (uint8_t)*right;
+	return l - r;
 }
 
-enum err mailbox_folders(struct mailbox *mailbox, const struct folder_info **folders, size_t *count)
+enum err mailbox_folder_list(struct mailbox *mailbox, struct folder_list **out)
 {
 	struct home *home = mailbox->home;
 
 	for (size_t i = 0; i < home->folder_count; i++)
 		home->infos[i] = fake_info(home, i);
-	qsort(home->infos, home->folder_count, sizeof(home->infos[0]), fake_compare);
-	*folders = home->infos;
-	*count = home->folder_count;
+	qsort(home->infos, home->folder_count, sizeof(home->infos[0]), fake_order);
+	home->list = (struct folder_list){home->infos, home->folder_count};
+	*out = &home->list;
 	return ERR_OK;
+}
+
+void folder_list_release(struct folder_list **list)
+{
+	*list = NULL;
 }
 
 enum err mailbox_folder(struct mailbox *mailbox, struct bytes name, struct folder_info *out)

@@ -48,6 +48,7 @@ struct home {
 	struct fake_folder folders[FAKE_FOLDERS_MAX];
 	size_t folder_count;
 	struct folder_info infos[FAKE_FOLDERS_MAX];
+	struct folder_list list;
 	struct view *views[FAKE_VIEWS_MAX];
 	bool telling;
 	/* Counted. */

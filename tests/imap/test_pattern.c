@@ -80,12 +80,75 @@ static void test_hostile(void **state)
 	assert_false(matches(pattern, name));
 }
 
+/* What froze a server: many names of many levels, each with many parents. */
+static void test_hostile_parents(void **state)
+{
+	struct arena arena = {0};
+	struct pattern pattern;
+	char text[1001], name[1001];
+
+	(void)state;
+	for (size_t i = 0; i < 1000; i += 2) {
+		memcpy(text + i, "*a", 2);
+		memcpy(name + i, "a/", 2);
+	}
+	memcpy(text + 997, "%Q", 3);
+	name[999] = '\0';
+	assert_ok(pattern_init(&pattern, bytes_string(text), &arena));
+	for (unsigned i = 0; i < 2400; i++) {
+		assert_false(pattern_matches(&pattern, bytes_string(name)));
+		assert_int_equal(pattern_parent(&pattern, bytes_string(name)), 0);
+	}
+	arena_finish(&arena);
+}
+
+static void test_parents(void **state)
+{
+	static const struct {
+		const char *pattern, *name;
+		size_t parent;
+	} cases[] = {
+		{"%", "a/b/c", 1},	   {"%/%", "a/b/c", 3},
+		{"*", "a/b/c", 3},	   {"%", "a", 0},
+		{"b%", "a/b", 0},	   {"a/%", "a/b", 0},
+		{"inbox", "INBOX/a/b", 5}, {"a/b", "a/b/c", 3},
+		{"%", "ab/c", 2},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct arena arena = {0};
+		struct pattern pattern;
+
+		assert_ok(pattern_init(&pattern, bytes_string(cases[i].pattern), &arena));
+		assert_int_equal(pattern_parent(&pattern, bytes_string(cases[i].name)),
+				 cases[i].parent);
+		arena_finish(&arena);
+	}
+}
+
+/* More letters than any name has take no memory and match nothing. */
+static void test_long(void **state)
+{
+	struct arena arena = {.limit = 100000};
+	char text[60001];
+	struct pattern pattern;
+
+	(void)state;
+	memset(text, 'a', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	assert_ok(pattern_init(&pattern, bytes_string(text), &arena));
+	text[1040] = '\0';
+	assert_false(pattern_matches(&pattern, bytes_string(text)));
+	arena_finish(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases),
-		cmocka_unit_test(test_all_small),
-		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_cases),	cmocka_unit_test(test_all_small),
+		cmocka_unit_test(test_hostile), cmocka_unit_test(test_hostile_parents),
+		cmocka_unit_test(test_parents), cmocka_unit_test(test_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

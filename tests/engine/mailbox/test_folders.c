@@ -296,12 +296,217 @@ static void test_rename_onto_others(void **state)
 	run(rename_onto_others);
 }
 
+/* ---- the list ---- */
+
+static void order(void *argument)
+{
+	static const char *const made[] = {"Work",     "Work 2020/x", "Work-b",
+					   "Work/a/b", "INBOX/z",     "Aa"};
+	static const char *const expected[] = {
+		"INBOX", "INBOX/z", "Aa",     "Archive",  "Drafts",    "Junk",	      "Sent",
+		"Trash", "Work",    "Work/a", "Work/a/b", "Work 2020", "Work 2020/x", "Work-b"};
+	struct post *post = argument;
+	struct folder_list *list, *before;
+	struct mailbox *mailbox;
+
+	start(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	assert_int_equal(mailbox_folder_list(mailbox, &before), ERR_OK);
+	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
+		assert_int_equal(make(mailbox, made[i]), ERR_OK);
+	/* Parents, one of them gone: each is there once. */
+	assert_int_equal(drop(mailbox, "Work/a"), ERR_OK);
+	assert_int_equal(drop(mailbox, "Work"), ERR_OK);
+	assert_int_equal(mailbox_folder_list(mailbox, &list), ERR_OK);
+	assert_int_equal(list->count, sizeof(expected) / sizeof(expected[0]));
+	for (size_t i = 0; i < list->count; i++) {
+		struct folder_info info;
+
+		assert_string_equal(list->items[i].name, expected[i]);
+		assert_int_equal(mailbox_folder(mailbox, bytes_string(expected[i]), &info), ERR_OK);
+		assert_int_equal(info.exists, list->items[i].exists);
+	}
+	assert_false(list->items[8].exists);
+	assert_true(list->items[8].has_children);
+	/* A list that is held stays as it was, whatever becomes of the mailbox. */
+	mailbox_release(&mailbox);
+	post_close(post);
+	assert_int_equal(before->count, 6);
+	assert_string_equal(before->items[5].name, "Trash");
+	folder_list_release(&before);
+	assert_string_equal(list->items[13].name, "Work-b");
+	folder_list_release(&list);
+}
+
+static void test_order(void **state)
+{
+	(void)state;
+	run(order);
+}
+
+static void put_levels(char *name, unsigned first, unsigned levels)
+{
+	size_t size = (size_t)snprintf(name, 16, "n%u", first);
+
+	for (unsigned i = 1; i < levels; i++) {
+		memcpy(name + size, "/a", 2);
+		size += 2;
+	}
+	name[size] = '\0';
+}
+
+static void limits(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+	const struct folder_info *folders;
+	char name[256];
+	size_t count;
+	enum err err = ERR_OK;
+
+	start(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	put_levels(name, 0, LEVELS_MAX + 1);
+	assert_int_equal(make(mailbox, name), ERR_LIMIT);
+	assert_int_equal(rename_to(mailbox, "Sent", name), ERR_LIMIT);
+	assert_int_equal(mailbox_subscribe(mailbox, bytes_string(name), true), ERR_LIMIT);
+	/* Parents that were deleted are names all the same. */
+	for (unsigned i = 0; !err; i++) {
+		put_levels(name, i, LEVELS_MAX);
+		err = make(mailbox, name);
+		if (!err && i % 16 == 0) {
+			put_levels(name, i, LEVELS_MAX - 1);
+			assert_int_equal(drop(mailbox, name), ERR_OK);
+		}
+		assert_true(i <= FOLDER_NAMES_MAX / LEVELS_MAX);
+	}
+	assert_int_equal(err, ERR_LIMIT);
+	assert_int_equal(mailbox_folders(mailbox, &folders, &count), ERR_OK);
+	assert_true(count <= FOLDER_NAMES_MAX && count > FOLDER_NAMES_MAX - 2 * LEVELS_MAX);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static void test_limits(void **state)
+{
+	(void)state;
+	run(limits);
+}
+
+static void subscriptions(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+	char name[32];
+	enum err err = ERR_OK;
+	unsigned made = 0;
+
+	start(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	while (!err) {
+		snprintf(name, sizeof(name), "s%u", made);
+		err = mailbox_subscribe(mailbox, bytes_string(name), true);
+		if (!err && made % 2 == 0)
+			err = mailbox_subscribe(mailbox, bytes_string(name), false);
+		made += !err;
+		assert_true(made <= SUBSCRIPTIONS_MAX);
+	}
+	/* The first folders are subscribed, too. */
+	assert_int_equal(err, ERR_LIMIT);
+	assert_int_equal(made, SUBSCRIPTIONS_MAX - 6);
+	/* What is known goes on. */
+	assert_int_equal(mailbox_subscribe(mailbox, bytes_string("s0"), true), ERR_OK);
+	assert_int_equal(mailbox_subscribe(mailbox, bytes_string("s1"), false), ERR_OK);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static void test_subscriptions(void **state)
+{
+	(void)state;
+	run(subscriptions);
+}
+
+/* ---- more runs of UIDs than an operation holds ---- */
+
+#define DOUBLINGS 17u
+
+static WAITS void fill(struct mailbox *mailbox)
+{
+	struct view *view;
+
+	post_append(mailbox, "INBOX", "one\r\n", 0);
+	view = post_view(mailbox, "INBOX");
+	for (unsigned i = 0; i <= DOUBLINGS; i++) {
+		uint32_t *all = memory_array(view_count(view), sizeof(*all));
+		struct copy_result copied;
+
+		assert_non_null(all);
+		for (uint32_t j = 0; j < view_count(view); j++)
+			all[j] = j + 1;
+		/* Two more than a power of two, at last. */
+		assert_int_equal(view_copy(view, all, i < DOUBLINGS ? view_count(view) : 4,
+					   bytes_string("INBOX"), false, &copied),
+				 ERR_OK);
+		memory_free(copied.from_uids);
+		memory_free(copied.to_uids);
+		memory_free(all);
+		view_close(&view);
+		view = post_view(mailbox, "INBOX");
+	}
+	view_close(&view);
+}
+
+static void many_runs(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+	struct view *view;
+	uint32_t *every_other;
+	size_t count, expunged;
+
+	start(post);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	fill(mailbox);
+	view = post_view(mailbox, "INBOX");
+	count = view_count(view) / 2;
+	assert_true(count > RUNS_MAX);
+	every_other = memory_array(count, sizeof(*every_other));
+	assert_non_null(every_other);
+	for (size_t i = 0; i < count; i++)
+		every_other[i] = 2 * (uint32_t)i + 1;
+	assert_int_equal(
+		view_store(view, every_other, count, STORE_ADD, FLAG_DELETED, NULL, 0, true),
+		ERR_OK);
+	assert_int_equal(view_expunge(view, NULL, 0, &expunged), ERR_OK);
+	assert_int_equal(expunged, count);
+	view_close(&view);
+	view = post_view(mailbox, "INBOX");
+	assert_int_equal(view_count(view), count);
+	memory_free(every_other);
+	view_close(&view);
+	mailbox_release(&mailbox);
+	post_close(post);
+}
+
+static void test_many_runs(void **state)
+{
+	(void)state;
+	run(many_runs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_first_folders),	   cmocka_unit_test(test_names_and_clocks),
-		cmocka_unit_test(test_far_clock),	   cmocka_unit_test(test_at_once),
+		cmocka_unit_test(test_first_folders),
+		cmocka_unit_test(test_names_and_clocks),
+		cmocka_unit_test(test_far_clock),
+		cmocka_unit_test(test_at_once),
 		cmocka_unit_test(test_rename_onto_others),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_subscriptions),
+		cmocka_unit_test(test_many_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
