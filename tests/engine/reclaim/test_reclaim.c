@@ -514,6 +514,44 @@ static void one_silent_volume_holds_it_up(void *argument)
 	post_close(post);
 }
 
+static enum err count_profile(void *context, const struct compact_set *set)
+{
+	size_t *counts = context;
+
+	counts[set->profile.k]++;
+	return ERR_OK;
+}
+
+/* What was written while there were two volumes is encoded as three allow, and stays what it is. */
+static void more_volumes_encode_anew(void *argument)
+{
+	struct post *post = argument;
+	size_t before[PROFILE_MEMBER_MAX] = {0}, after[PROFILE_MEMBER_MAX] = {0};
+
+	start(post);
+	post_close(post);
+	assert_int_equal(io_rename("/d1/v", "/d1/away"), ERR_OK);
+	post_open(post);
+	deliver_some(post, ADDRESS);
+	assert_int_equal(blobs_settle(engine_blobs(post->engine)), ERR_OK);
+	post_close(post);
+	assert_int_equal(io_rename("/d1/away", "/d1/v"), ERR_OK);
+	post_open(post);
+	assert_int_equal(task_sleep(10000), ERR_OK);
+	assert_int_equal(compact_sets(engine_blobs(post->engine), count_profile, before), ERR_OK);
+	assert_true(before[1] > 0);
+	know_all(post, &known);
+	reclaim_all(post);
+	assert_true(status_of(post).reencodings > 0);
+	assert_int_equal(compact_sets(engine_blobs(post->engine), count_profile, after), ERR_OK);
+	assert_int_equal(after[1], 0);
+	assert_true(after[2] > 0);
+	assert_int_equal(count_readable(post, &known), known.count);
+	expunge_half(post);
+	check_half(post);
+	post_close(post);
+}
+
 /* ---- full disks ---- */
 
 #define LARGE 60000u
@@ -774,6 +812,7 @@ TEST(deleted_account_leaves_the_journal)
 TEST(deleted_account_goes)
 TEST(orphans_go)
 TEST(one_silent_volume_holds_it_up)
+TEST(more_volumes_encode_anew)
 TEST(full_disks_take_mail_again)
 TEST(full_disks_are_compacted)
 TEST(copies_leave_the_journal_room)
@@ -789,6 +828,7 @@ int main(void)
 		cmocka_unit_test(test_deleted_account_goes),
 		cmocka_unit_test(test_orphans_go),
 		cmocka_unit_test(test_one_silent_volume_holds_it_up),
+		cmocka_unit_test(test_more_volumes_encode_anew),
 		cmocka_unit_test(test_full_disks_take_mail_again),
 		cmocka_unit_test(test_full_disks_are_compacted),
 		cmocka_unit_test(test_copies_leave_the_journal_room),
