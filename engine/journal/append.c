@@ -77,6 +77,7 @@ struct batch {
 	size_t references;
 	struct id128 stream, incarnation;
 	uint64_t first_seq;
+	bool by_home; /* under an epoch: not deliveries, nor a table's */
 	size_t quorum_wanted;
 	size_t size; /* bytes of all entries */
 	struct waiters waiters;
@@ -241,6 +242,7 @@ static void fill_batch(struct lane *lane, struct batch *batch)
 		}
 		waiter->append->seq = lane->next_seq - 1;
 		waiter->batch = batch;
+		batch->by_home |= waiter->append->epoch != 0;
 		if (batch->quorum_wanted < waiter->append->quorum)
 			batch->quorum_wanted = waiter->append->quorum;
 		waiters_push(&batch->waiters, waiter);
@@ -514,6 +516,16 @@ bool journal_is_settled(const struct journal *journal, struct id128 stream)
 	return true;
 }
 
+uint64_t journal_under_way(const struct journal *journal, struct id128 stream,
+			   struct id128 incarnation)
+{
+	for (const struct batch *batch = journal->batches; batch != NULL; batch = batch->next)
+		if (batch->lane != NULL && id128_equal(batch->stream, stream) &&
+		    id128_equal(batch->incarnation, incarnation))
+			return batch->first_seq;
+	return 0;
+}
+
 /* Seals and sends what waits, when nothing is on its way. */
 static void lane_start(struct lane *lane)
 {
@@ -598,6 +610,36 @@ static enum err lane_of(struct journal_writer *writer, struct id128 stream, stru
 	}
 	*out = lane;
 	return lane->dead;
+}
+
+static struct batch *batch_of_home(const struct journal *journal, struct id128 stream)
+{
+	struct batch *batch = journal->batches;
+
+	while (batch != NULL &&
+	       !(batch->lane != NULL && batch->by_home && id128_equal(batch->stream, stream)))
+		batch = batch->next;
+	return batch;
+}
+
+enum err journal_resolve(struct journal *journal, struct id128 stream)
+{
+	uint64_t deadline_ms = env_now_ms(journal->env) + JOURNAL_APPEND_MS;
+	struct batch *batch;
+	enum err err = ERR_OK;
+
+	while (err == ERR_OK && (batch = batch_of_home(journal, stream)) != NULL) {
+		struct waiter waiter = {.batch = batch};
+
+		waiters_push(&batch->waiters, &waiter);
+		while (!waiter.ended && err == ERR_OK)
+			err = cond_wait(&waiter.changed, deadline_ms);
+		if (!waiter.ended)
+			waiters_remove(&batch->waiters, &waiter);
+		else if (waiter.err != ERR_FENCED && waiter.err != ERR_CONFLICT)
+			err = waiter.err;
+	}
+	return err == ERR_TIMEOUT ? ERR_UNAVAILABLE : err;
 }
 
 enum err journal_append(struct journal_writer *writer, struct journal_append *append)

@@ -19,6 +19,10 @@
  *        (ERR_FENCED). Epoch 0 (deliveries) is never fenced.
  * INV 4  A replica drops an entry only when it holds, synced, a complete
  *        manifest whose vector covers it.
+ * INV 5  A read visits what a quorum holds. What fewer hold is written back to
+ *        a quorum first, or is an append of this process that is still under
+ *        way and left out until it is acknowledged. Only where fewer replicas
+ *        answer than an append needs, what they hold is visited as it is.
  */
 #ifndef AEROSTORE_ENGINE_JOURNAL_JOURNAL_H
 #define AEROSTORE_ENGINE_JOURNAL_JOURNAL_H
@@ -124,6 +128,13 @@ struct id128 journal_writer_incarnation(const struct journal_writer *writer);
  */
 WAITS MUST_USE enum err journal_append(struct journal_writer *writer,
 				       struct journal_append *append);
+/*
+ * Waits until no append with an epoch is under way in the stream by any writer of this process: what
+ * failed has found its quorum, or its writer was fenced and does not send it any more. A home does
+ * this before it promises anew: its own promise would fence what it had failed to append, whose
+ * outcome nobody would know then. ERR_UNAVAILABLE, ERR_NOSPACE: it is still under way.
+ */
+WAITS MUST_USE enum err journal_resolve(struct journal *journal, struct id128 stream);
 
 /*
  * Visits entries outside `after` (may be NULL: all), each incarnation in seq order, incarnations by
@@ -131,7 +142,8 @@ WAITS MUST_USE enum err journal_append(struct journal_writer *writer,
  * answered. `seen` (may be NULL) is raised over what was visited. Reads in batches of at most
  * `limit` entries: returns ERR_OK with *more set when there are further ones. ERR_STALE: entries
  * outside `after` are covered by a manifest that `after` does not know: load the manifests again.
- * With `after` NULL those are left out. ERR_UNAVAILABLE: no replica answered.
+ * With `after` NULL those are left out. ERR_UNAVAILABLE: no replica answered, or what must be
+ * written back (INV 5) could not be.
  */
 WAITS MUST_USE enum err journal_read(struct journal *journal, struct id128 stream,
 				     const struct vector *after, size_t limit,

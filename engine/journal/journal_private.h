@@ -73,6 +73,9 @@ void journal_learn_position(struct journal *journal, struct id128 volume,
 /* A replica lacks something that another has: the resync will see to it. */
 void journal_want_resync(struct journal *journal);
 void journal_notify(struct journal *journal, struct id128 stream);
+/* The first seq of what a writer of this process is not acknowledged in the stream; 0: nothing. */
+uint64_t journal_under_way(const struct journal *journal, struct id128 stream,
+			   struct id128 incarnation);
 /* The task. */
 void journal_resync_task(void *argument);
 

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Reading: ask every designated replica what it holds, take the entries from
- * the one that holds most, and what it lacks from the others.
+ * Reading: ask every designated replica what it holds, see to it that a quorum
+ * holds what is to be visited, take the entries from the replica that holds
+ * most, and what it lacks from the others.
  */
 #include <string.h>
 
 #include "engine/journal/entry.h"
 #include "engine/journal/journal_private.h"
 #include "engine/journal/manifest.h"
+#include "engine/journal/settle.h"
 
 struct reader {
 	struct journal *journal;
 	struct id128 stream;
 	struct vector seen;
-	size_t left; /* entries that may still be visited */
+	struct vector settled; /* further than this nothing is visited */
+	size_t left;	       /* entries that may still be visited */
 	bool more;
 	enum err (*each)(void *context, const struct entry *entry);
 	void *context;
@@ -47,7 +50,11 @@ static enum err visit_entry(struct reader *reader, struct bytes encoded)
 	if (entry.seq <= vector_get(&reader->seen, entry.incarnation))
 		return ERR_OK;
 	err = vector_raise(&reader->seen, entry.incarnation, entry.seq);
-	if (err == ERR_OK && reader->report != NULL)
+	/* It is passed over, and met again by a later read. */
+	if (err != ERR_OK || entry.seq > vector_get(&reader->settled, entry.incarnation))
+		return err;
+	reader->left--;
+	if (reader->report != NULL)
 		err = vector_raise(reader->report, entry.incarnation, entry.seq);
 	return err != ERR_OK ? err : reader->each(reader->context, &entry);
 }
@@ -61,8 +68,6 @@ static enum err visit_batch(struct reader *reader, struct bytes entries)
 		struct bytes encoded = cursor_take(&cursor, cursor_u32(&cursor));
 
 		err = cursor.err != ERR_OK ? cursor.err : visit_entry(reader, encoded);
-		if (err == ERR_OK)
-			reader->left--;
 	}
 	return err;
 }
@@ -128,12 +133,6 @@ static WAITS enum err read_replica(struct reader *reader, struct id128 volume)
 
 /* ---- the replicas' states ---- */
 
-struct states {
-	struct id128 volumes[LAYOUT_REPLICAS];
-	struct stream_state items[LAYOUT_REPLICAS];
-	size_t count, counted;
-};
-
 static void states_finish(struct states *states)
 {
 	for (size_t i = 0; i < states->count; i++)
@@ -144,8 +143,8 @@ static void states_finish(struct states *states)
 static WAITS enum err ask_states(struct journal *journal, struct id128 stream,
 				 struct states *states)
 {
-	const struct replica_set *set = journal_replicas(journal, stream);
-	struct fanout *fanout = fanout_create(journal, set->volumes, set->count, JOURNAL_STATE);
+	const struct replica_set set = *journal_replicas(journal, stream);
+	struct fanout *fanout = fanout_create(journal, set.volumes, set.count, JOURNAL_STATE);
 	enum err err;
 
 	if (fanout == NULL)
@@ -162,7 +161,8 @@ static WAITS enum err ask_states(struct journal *journal, struct id128 stream,
 		err = state_decode(shared_bytes(call->state), &states->items[states->count]);
 		if (err != ERR_OK)
 			break;
-		states->volumes[states->count++] = call->wire.volume;
+		states->volumes[states->count] = call->wire.volume;
+		states->nodes[states->count++] = set.nodes[i];
 		states->counted += journal_is_counted(journal, call->wire.volume);
 	}
 	fanout_release(&fanout);
@@ -230,6 +230,9 @@ static WAITS enum err read_stream(struct reader *reader, const struct vector *af
 	if (after != NULL)
 		err = vector_copy(after, &reader->seen);
 	if (err == ERR_OK)
+		err = settle(reader->journal, reader->stream, &states, &reader->seen,
+			     &reader->settled);
+	if (err == ERR_OK)
 		err = read_states(reader, &states, complete);
 	*complete = *complete && states.counted >= journal_read_quorum(reader->journal);
 	states_finish(&states);
@@ -254,6 +257,7 @@ enum err journal_read(struct journal *journal, struct id128 stream, const struct
 		*more = reader.more;
 	}
 	vector_finish(&reader.seen);
+	vector_finish(&reader.settled);
 	entry_blobs_finish(&reader.blobs);
 	return err;
 }

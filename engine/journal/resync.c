@@ -25,6 +25,7 @@
 #include "engine/journal/journal_private.h"
 #include "engine/journal/entry.h"
 #include "engine/journal/manifest.h"
+#include "engine/journal/ship.h"
 #include "engine/plant.h"
 
 /* Rounds in a row while they bring damage to light: each mends what the one before found. */
@@ -229,231 +230,12 @@ static WAITS enum err ask_state(struct round *round, struct id128 volume, struct
 	return err;
 }
 
-/* ---- shipping ---- */
+/* ---- one stream, from one to another ---- */
 
-/* From one volume that holds something to one that lacks it. */
-struct shipment {
-	struct round *round;
-	struct id128 stream, source, target;
-};
-
-static WAITS enum err ship_record(const struct shipment *shipment, enum record_type type,
-				  struct id128 id, struct id128 incarnation, uint64_t epoch,
-				  const struct shared *bytes)
-{
-	struct fanout *put = ask_one(shipment->round, shipment->target, JOURNAL_PUT);
-	struct shared *copy = shared_create(bytes->size);
-	struct journal_put_call *call;
-	enum err err;
-
-	if (put == NULL || copy == NULL) {
-		fanout_release(&put);
-		shared_release(&copy);
-		return ERR_NOMEM;
-	}
-	memcpy(copy->data, bytes->data, bytes->size);
-	call = &put->targets[0].call.put;
-	call->type = type;
-	call->stream = shipment->stream;
-	call->id = id;
-	call->incarnation = incarnation;
-	call->epoch = epoch;
-	call->item = (struct journal_item){copy, hash_128(copy->data, copy->size)};
-	err = fanout_ask(put);
-	fanout_release(&put);
-	shipment->round->shipped += err == ERR_OK;
-	return err;
-}
-
-static WAITS enum err fetch(const struct shipment *shipment, enum record_type type, struct id128 id,
-			    struct fanout **out)
-{
-	struct fanout *get = ask_one(shipment->round, shipment->source, JOURNAL_GET);
-	enum err err;
-
-	if (get == NULL)
-		return ERR_NOMEM;
-	get->targets[0].call.get.type = type;
-	get->targets[0].call.get.stream = shipment->stream;
-	get->targets[0].call.get.id = id;
-	err = fanout_ask(get);
-	if (err == ERR_OK)
-		*out = get;
-	else
-		fanout_release(&get);
-	return err;
-}
-
-static WAITS enum err ship_page(const struct shipment *shipment, struct id128 page,
-				const struct manifest *manifest)
-{
-	struct fanout *get = NULL;
-	enum err err = fetch(shipment, RECORD_PAGE, page, &get);
-
-	if (err == ERR_OK)
-		err = ship_record(shipment, RECORD_PAGE, page, manifest->incarnation,
-				  manifest->epoch, get->targets[0].call.get.bytes);
-	fanout_release(&get);
-	return err;
-}
-
-/* The pages that the target lacks, then the manifest. */
-static WAITS enum err ship_manifest(const struct shipment *shipment, struct id128 id,
-				    const struct stream_state *target)
-{
-	struct fanout *get = NULL;
-	struct manifest manifest = {0};
-	enum err err = fetch(shipment, RECORD_MANIFEST, id, &get);
-
-	if (err == ERR_OK)
-		err = manifest_decode(shared_bytes(get->targets[0].call.get.bytes), &manifest);
-	for (size_t i = 0; err == ERR_OK && i < manifest.page_count; i++)
-		if (!state_has_page(target, manifest.pages[i]))
-			err = ship_page(shipment, manifest.pages[i], &manifest);
-	if (err == ERR_OK)
-		err = ship_record(shipment, RECORD_MANIFEST, id, manifest.incarnation,
-				  manifest.epoch, get->targets[0].call.get.bytes);
-	manifest_finish(&manifest);
-	fanout_release(&get);
-	return err;
-}
-
-struct append_wait {
-	struct group ended;
-	struct journal_append_call call;
-};
-
-/* Entries [first, first + count) of one incarnation, as they came from the source. */
-static WAITS enum err ship_entries(const struct shipment *shipment, const struct entry *first,
-				   const struct bytes *entries, size_t count)
-{
-	struct append_wait *wait =
-		memory_allocate(sizeof(*wait) + count * sizeof(wait->call.items[0]));
-	enum err err = ERR_OK;
-
-	if (wait == NULL)
-		return ERR_NOMEM;
-	wait->call.wire.operation = JOURNAL_APPEND;
-	wait->call.wire.volume = shipment->target;
-	wait->call.stream = shipment->stream;
-	wait->call.incarnation = first->incarnation;
-	wait->call.first_seq = first->seq;
-	wait->call.resync = true;
-	wait->call.count = count;
-	for (size_t i = 0; i < count; i++) {
-		struct shared *bytes = shared_create(entries[i].size);
-
-		if (bytes == NULL) {
-			err = ERR_NOMEM;
-			break;
-		}
-		memcpy(bytes->data, entries[i].data, entries[i].size);
-		wait->call.items[i] =
-			(struct journal_item){bytes, hash_128(bytes->data, bytes->size)};
-	}
-	if (err == ERR_OK)
-		err = wire_wait(shipment->round->journal->wire, &wait->call.wire);
-	if (err == ERR_OK)
-		shipment->round->shipped += count;
-	for (size_t i = 0; i < count; i++)
-		shared_release(&wait->call.items[i].bytes);
-	memory_free(wait);
-	return err;
-}
-
-#define SHIP_ENTRY_MAX 64u
-
-/* Cuts an answer of JOURNAL_READ into runs of one incarnation. */
-static WAITS enum err ship_batch(const struct shipment *shipment, struct bytes answer,
-				 struct vector *at)
-{
-	struct cursor cursor = cursor_make(answer);
-	struct entry_blobs blobs = {0};
-	struct bytes entries[SHIP_ENTRY_MAX];
-	struct entry first = {0}, entry;
-	size_t count = 0;
-	enum err err = ERR_OK;
-
-	while (err == ERR_OK && cursor_left(&cursor) != 0) {
-		struct bytes encoded = cursor_take(&cursor, cursor_u32(&cursor));
-
-		err = cursor.err != ERR_OK ? cursor.err : entry_decode(encoded, &blobs, &entry);
-		if (err != ERR_OK)
-			break;
-		if (count == SHIP_ENTRY_MAX ||
-		    (count != 0 && !(id128_equal(entry.incarnation, first.incarnation) &&
-				     entry.seq == first.seq + count))) {
-			err = ship_entries(shipment, &first, entries, count);
-			count = 0;
-		}
-		if (count == 0)
-			first = entry;
-		entries[count++] = encoded;
-		if (err == ERR_OK)
-			err = vector_raise(at, entry.incarnation, entry.seq);
-	}
-	if (err == ERR_OK && count != 0)
-		err = ship_entries(shipment, &first, entries, count);
-	entry_blobs_finish(&blobs);
-	return err;
-}
-
-static WAITS enum err read_source(const struct shipment *shipment, const struct vector *at,
-				  struct fanout **out)
-{
-	struct fanout *read = ask_one(shipment->round, shipment->source, JOURNAL_READ);
-	struct journal_read_call *call;
-	struct buf encoded = {0};
-	enum err err;
-
-	if (read == NULL)
-		return ERR_NOMEM;
-	call = &read->targets[0].call.read;
-	call->stream = shipment->stream;
-	call->limit = 1024;
-	vector_encode(at, &encoded);
-	err = encoded.err;
-	if (err == ERR_OK) {
-		call->after = shared_create(encoded.size);
-		err = call->after != NULL ? ERR_OK : ERR_NOMEM;
-	}
-	if (err == ERR_OK) {
-		memcpy(call->after->data, encoded.data, encoded.size);
-		err = fanout_ask(read);
-	}
-	buf_finish(&encoded);
-	if (err == ERR_OK)
-		*out = read;
-	else
-		fanout_release(&read);
-	return err;
-}
-
-/* All entries of the source that the target's vector does not cover. */
-static WAITS enum err ship_suffixes(const struct shipment *shipment, const struct vector *have)
-{
-	struct vector at = {0};
-	bool more = true;
-	enum err err = vector_copy(have, &at);
-
-	while (err == ERR_OK && more) {
-		struct fanout *read = NULL;
-
-		err = read_source(shipment, &at, &read);
-		if (err != ERR_OK)
-			break;
-		more = read->targets[0].call.read.more;
-		err = ship_batch(shipment, shared_bytes(read->targets[0].call.read.entries), &at);
-		fanout_release(&read);
-	}
-	vector_finish(&at);
-	return err;
-}
-
-static WAITS enum err ship_promise(const struct shipment *shipment,
+static WAITS enum err ship_promise(struct round *round, const struct shipment *shipment,
 				   const struct stream_state *source)
 {
-	struct fanout *fanout = ask_one(shipment->round, shipment->target, JOURNAL_PROMISE);
+	struct fanout *fanout = ask_one(round, shipment->target, JOURNAL_PROMISE);
 	struct journal_promise_call *call;
 	enum err err;
 
@@ -487,8 +269,8 @@ static bool is_dominated(const struct stream_state *state, const struct state_ma
 }
 
 /* Everything that the source has and the target has not. *have is the target's state before. */
-static WAITS enum err ship(const struct shipment *shipment, const struct stream_state *source,
-			   struct stream_state *have)
+static WAITS enum err ship(struct round *round, struct shipment *shipment,
+			   const struct stream_state *source, struct stream_state *have)
 {
 	enum err err = ERR_OK;
 	bool changed = false;
@@ -503,12 +285,12 @@ static WAITS enum err ship(const struct shipment *shipment, const struct stream_
 	}
 	if (err == ERR_OK && changed) {
 		state_finish(have);
-		err = ask_state(shipment->round, shipment->target, shipment->stream, have);
+		err = ask_state(round, shipment->target, shipment->stream, have);
 	}
 	if (err == ERR_OK && !vector_covers(&have->vector, &source->vector))
 		err = ship_suffixes(shipment, &have->vector);
 	if (err == ERR_OK && promises_more(source, have))
-		err = ship_promise(shipment, source);
+		err = ship_promise(round, shipment, source);
 	return err;
 }
 
@@ -517,14 +299,18 @@ static WAITS enum err ship(const struct shipment *shipment, const struct stream_
 static WAITS enum err sync_pair(struct round *round, struct id128 stream, struct peer *source,
 				struct peer *target)
 {
-	const struct shipment shipment = {round, stream, source->volume, target->volume};
+	struct shipment shipment = {.journal = round->journal,
+				    .stream = stream,
+				    .source = source->volume,
+				    .target = target->volume};
 	struct stream_state has = {0}, lacks = {0};
 	enum err err = ask_state(round, source->volume, stream, &has);
 
 	if (err == ERR_OK)
 		err = ask_state(round, target->volume, stream, &lacks);
 	if (err == ERR_OK)
-		err = ship(&shipment, &has, &lacks);
+		err = ship(round, &shipment, &has, &lacks);
+	round->shipped += shipment.shipped;
 	state_finish(&has);
 	state_finish(&lacks);
 	if (err != ERR_OK && err != ERR_CANCELED && err != ERR_NOMEM) {

@@ -120,6 +120,34 @@ static WAITS enum err promise(struct mailbox *mailbox)
 	return err ? err : ERR_UNAVAILABLE;
 }
 
+/* What failed comes first (internal.h, INV 5). */
+static WAITS enum err resolve(const struct mailbox *mailbox)
+{
+	if (PLANTED(failure_left_open))
+		return ERR_OK;
+	return journal_resolve(mailbox->home->options.journal, mailbox->stream);
+}
+
+static WAITS enum err start_term(struct mailbox *mailbox)
+{
+	bool complete = false;
+	enum err err = resolve(mailbox);
+
+	if (!err)
+		err = promise(mailbox);
+	if (!err)
+		err = mailbox_catch_up(mailbox, &complete);
+	/* What is missing may have been acknowledged: UIDs reserved, say. */
+	if (!err && !complete)
+		err = ERR_UNAVAILABLE;
+	if (err)
+		return err;
+	mailbox->term++;
+	mailbox->context_of = ID128_ZERO;
+	mailbox->promised = true;
+	return ERR_OK;
+}
+
 enum err mailbox_begin_term(struct mailbox *mailbox)
 {
 	enum err err = gate_enter(&mailbox->term_gate, TASK_FOREVER);
@@ -128,14 +156,7 @@ enum err mailbox_begin_term(struct mailbox *mailbox)
 		return err;
 	if (!mailbox->promised) {
 		forget_reservations(mailbox);
-		err = promise(mailbox);
-		if (!err)
-			err = mailbox_catch_up(mailbox);
-		if (!err) {
-			mailbox->term++;
-			mailbox->context_of = ID128_ZERO;
-			mailbox->promised = true;
-		}
+		err = start_term(mailbox);
 	}
 	gate_leave(&mailbox->term_gate);
 	return err;
@@ -265,7 +286,7 @@ static WAITS enum err apply_batch(struct batch *batch)
 	mailbox->bytes_since += batch->plain.size;
 	/* An append that failed before may turn out to be there: what it said comes first. */
 	if (account_state_reached(&mailbox->state, incarnation) + 1 != batch->append.seq)
-		return mailbox_catch_up(mailbox);
+		return mailbox_catch_up(mailbox, NULL);
 	if (batch->keyring_key)
 		return account_state_skip(&mailbox->state, incarnation, batch->append.seq);
 	mailbox->context_of = incarnation;

@@ -247,7 +247,8 @@ static enum err judge_run(struct drain *drain, size_t from, size_t to)
 		struct pending *pending = &items[i - 1];
 		enum err err = ERR_AUTH;
 
-		/* One that does not open hides whom it names: what is before it is not its fault. */
+		/* One that does not open hides whom it names: what is before it is not its fault.
+		 */
 		if (i == last)
 			vouched = true;
 		else if (vouched && items[i].plain.size)
@@ -592,7 +593,7 @@ static WAITS enum err drain_batch(struct mailbox *mailbox, bool *more)
 		return ERR_NOMEM;
 	err = read_deliveries(&drain, more);
 	if (!err && drain.met_operations)
-		err = mailbox_catch_up(mailbox);
+		err = mailbox_catch_up(mailbox, NULL);
 	forget_drained(&drain);
 	if (!err)
 		err = judge(&drain);

@@ -18,7 +18,12 @@
  *        put into the queue in the order of their UIDs (`uid_gate`).
  * INV 3  UIDs are stamped only from a reservation that was durable before, made
  *        in this term (the time since the last promise).
- * INV 4  Nothing is shown before the entry that says it is applied.
+ * INV 4  Nothing is shown before the entry that says it is applied, and none is
+ *        applied that a quorum does not hold (journal.h, INV 5).
+ * INV 5  What comes of an append that failed is known before the next one: it
+ *        found its quorum after all, and is applied, or its writer was fenced
+ *        and another one goes on. So a home's changes take effect in the order
+ *        in which they were asked for, also those that were refused.
  */
 #ifndef AEROSTORE_ENGINE_MAILBOX_INTERNAL_H
 #define AEROSTORE_ENGINE_MAILBOX_INTERNAL_H
@@ -168,8 +173,10 @@ MUST_USE enum err keyring_decode(struct mailbox *mailbox, struct cursor *cursor)
 /* ---- load.c ---- */
 
 WAITS MUST_USE enum err mailbox_load(struct mailbox *mailbox);
-/* Applies what is new in the stream's operations. */
-WAITS MUST_USE enum err mailbox_catch_up(struct mailbox *mailbox);
+/*
+ * Applies what is new in the stream's operations. *complete (may be NULL) as journal_read() says it.
+ */
+WAITS MUST_USE enum err mailbox_catch_up(struct mailbox *mailbox, bool *complete);
 /* How an operation entry's payload is bound to its place. */
 void operation_place_encode(struct id128 account, struct id128 stream, struct id128 incarnation,
 			    uint64_t seq, uint64_t epoch, uint64_t floor,

@@ -96,7 +96,8 @@ static enum err read_keyring(struct mailbox *mailbox, const struct unopened *ent
 				    bytes_of_buf(&entry->use), bytes_of_buf(&entry->associated),
 				    bytes_of_buf(&entry->sealed), ENTRY_PAYLOAD_MAX, &plain);
 
-	/* That of a rotation which was not completed, or of an earlier one: this one's has it all. */
+	/* That of a rotation which was not completed, or of an earlier one: this one's has it all.
+	 */
 	if (err == ERR_AUTH)
 		return ERR_OK;
 	if (!err) {
@@ -218,12 +219,12 @@ static enum err read_entry(void *context, const struct entry *entry)
 	return reading->err;
 }
 
-/* A writer delivers or operates, never both: of those that deliver only the first entries are met. */
-static WAITS enum err read_batch(struct reading *reading, bool *more)
+/* A writer delivers or operates, never both: of those that deliver only the first entries are met.
+ */
+static WAITS enum err read_batch(struct reading *reading, bool *complete, bool *more)
 {
 	struct mailbox *mailbox = reading->mailbox;
 	struct vector after = {0};
-	bool complete;
 	enum err err = vector_copy(&mailbox->state.applied, &after);
 
 	if (!err)
@@ -232,8 +233,7 @@ static WAITS enum err read_batch(struct reading *reading, bool *more)
 		err = vector_merge(&after, &reading->seen);
 	if (!err)
 		err = journal_read(mailbox->home->options.journal, mailbox->stream, &after,
-				   READ_BATCH, read_entry, reading, &reading->seen, &complete,
-				   more);
+				   READ_BATCH, read_entry, reading, &reading->seen, complete, more);
 	vector_finish(&after);
 	return err;
 }
@@ -263,15 +263,21 @@ static enum err skip_deliveries(struct mailbox *mailbox)
 	return err;
 }
 
-enum err mailbox_catch_up(struct mailbox *mailbox)
+enum err mailbox_catch_up(struct mailbox *mailbox, bool *complete)
 {
 	struct reading reading = {.mailbox = mailbox};
 	uint64_t read_before = mailbox->home->counters.entries_read;
-	bool more = true;
+	bool all_complete = true, more = true;
 	enum err err = skip_deliveries(mailbox);
 
-	while (!err && more)
-		err = read_batch(&reading, &more);
+	while (!err && more) {
+		bool batch_complete = false;
+
+		err = read_batch(&reading, &batch_complete, &more);
+		all_complete &= batch_complete;
+	}
+	if (complete)
+		*complete = all_complete;
 	if (!err)
 		err = retry_unopened(&reading);
 	/* Half of an entry may be in the state; or another home's manifest has replaced entries. */
@@ -331,6 +337,6 @@ enum err mailbox_load(struct mailbox *mailbox)
 	enum err err = mailbox_load_snapshot(mailbox);
 
 	if (!err)
-		err = mailbox_catch_up(mailbox);
+		err = mailbox_catch_up(mailbox, NULL);
 	return err;
 }
