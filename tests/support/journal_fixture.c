@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include "engine/journal/entry.h"
+#include "engine/journal/protocol.h"
+
 #define CLUSTER ((struct id128){{1, 2, 3}})
 #define NODE ((struct id128){{4, 5, 6}})
 
@@ -185,6 +188,45 @@ enum err store_append_at(struct store *store, struct journal_writer *writer, str
 enum err store_append(struct store *store, struct id128 stream, unsigned number, size_t size)
 {
 	return store_append_at(store, store->writer, stream, 0, number, size);
+}
+
+struct raw_append {
+	struct journal_append_call call;
+	struct journal_item item;
+};
+
+enum err store_append_to(struct store *store, size_t volume, struct id128 stream, uint64_t seq,
+			 const char *text)
+{
+	const struct entry entry = {.stream = stream,
+				    .kind = ENTRY_DELIVERY,
+				    .incarnation = {{77}},
+				    .seq = seq,
+				    .group = layout_group(stream)};
+	struct raw_append *raw = calloc(1, sizeof(*raw));
+	struct buf encoded = {0};
+	struct shared *bytes;
+	enum err err;
+
+	assert_non_null(raw);
+	entry_begin(&entry, &encoded);
+	buf_put_string(&encoded, text);
+	assert_int_equal(entry_end(&encoded, 0), ERR_OK);
+	bytes = shared_create(encoded.size);
+	assert_non_null(bytes);
+	memcpy(bytes->data, encoded.data, encoded.size);
+	raw->call.wire.operation = JOURNAL_APPEND;
+	raw->call.wire.volume = store_volume(volume);
+	raw->call.stream = entry.stream;
+	raw->call.incarnation = entry.incarnation;
+	raw->call.first_seq = seq;
+	raw->call.count = 1;
+	raw->call.items[0] = (struct journal_item){bytes, hash_128(bytes->data, bytes->size)};
+	err = wire_wait(store->wire, &raw->call.wire);
+	shared_release(&bytes);
+	buf_finish(&encoded);
+	free(raw);
+	return err;
 }
 
 static enum err visit(void *context, const struct entry *entry)

@@ -49,6 +49,10 @@ WAITS MUST_USE enum err store_append_at(struct store *store, struct journal_writ
 					struct id128 stream, uint64_t epoch, unsigned number,
 					size_t size);
 
+/* Straight to one replica, behind the journal's back: entry `seq` of a writer, with this text. */
+WAITS MUST_USE enum err store_append_to(struct store *store, size_t volume, struct id128 stream,
+					uint64_t seq, const char *text);
+
 /* What a stream reads as: numbers of the entries in the order of the visits. */
 struct store_read {
 	unsigned numbers[STORE_ENTRY_MAX];

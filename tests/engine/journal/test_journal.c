@@ -557,41 +557,9 @@ static void test_manifests_truncate(void **state)
 
 /* ---- what goes wrong ---- */
 
-struct raw_append {
-	struct journal_append_call call;
-	struct journal_item item;
-};
-
-/* Straight to one replica: entry `seq` of a writer, with this text. */
 static enum err append_raw(struct world *world, size_t volume, uint64_t seq, const char *text)
 {
-	const struct entry entry = {.stream = store_stream(1),
-				    .kind = ENTRY_DELIVERY,
-				    .incarnation = {{77}},
-				    .seq = seq,
-				    .group = layout_group(store_stream(1))};
-	struct raw_append *raw = calloc(1, sizeof(*raw));
-	struct buf encoded = {0};
-	struct shared *bytes;
-	enum err err;
-
-	entry_begin(&entry, &encoded);
-	buf_put_string(&encoded, text);
-	assert_int_equal(entry_end(&encoded, 0), ERR_OK);
-	bytes = shared_create(encoded.size);
-	memcpy(bytes->data, encoded.data, encoded.size);
-	raw->call.wire.operation = JOURNAL_APPEND;
-	raw->call.wire.volume = store_volume(volume);
-	raw->call.stream = entry.stream;
-	raw->call.incarnation = entry.incarnation;
-	raw->call.first_seq = seq;
-	raw->call.count = 1;
-	raw->call.items[0] = (struct journal_item){bytes, hash_128(bytes->data, bytes->size)};
-	err = wire_wait(world->store.wire, &raw->call.wire);
-	shared_release(&bytes);
-	buf_finish(&encoded);
-	free(raw);
-	return err;
+	return store_append_to(&world->store, volume, store_stream(1), seq, text);
 }
 
 static void conflict(void *argument)
