@@ -49,11 +49,11 @@ static void view_is_stale(struct view *view, void *context)
 	stream_unpark(session->stream);
 }
 
-static void account_is_revoked(void *context)
+static void is_dismissed(void *context, enum err why)
 {
 	struct imap_session *session = context;
 
-	session->revoked = true;
+	session->dismissed = why;
 	if (session->parked)
 		stream_unpark(session->stream);
 }
@@ -61,7 +61,7 @@ static void account_is_revoked(void *context)
 void imap_authenticated(struct imap_session *session)
 {
 	session->state = IMAP_AUTHENTICATED;
-	session->watch = (struct mailbox_watch){.revoked = account_is_revoked, .context = session};
+	session->watch = (struct mailbox_watch){.dismissed = is_dismissed, .context = session};
 	mailbox_watch_start(session->mailbox, &session->watch);
 }
 
@@ -106,6 +106,9 @@ void imap_say_goodbye(struct imap_session *session, enum err err)
 		break;
 	case ERR_DENIED:
 		imap_untagged(session, "BYE [UNAVAILABLE] The account was disabled");
+		break;
+	case ERR_UNAVAILABLE:
+		imap_untagged(session, "BYE [UNAVAILABLE] The mailbox must be opened anew");
 		break;
 	case ERR_CANCELED:
 		imap_untagged(session, "BYE Server is shutting down");
@@ -183,8 +186,8 @@ static enum err attend(struct imap_session *session)
 {
 	uint64_t now_ms = env_now_ms(session->server->env);
 
-	if (session->revoked)
-		return ERR_DENIED;
+	if (session->dismissed)
+		return session->dismissed;
 	if (session->idling && (session->pushed || (now_ms >= session->keepalive_due_ms &&
 						    now_ms < imap_deadline(session)))) {
 		serve_idle(session);
@@ -212,9 +215,9 @@ static void run(void *argument)
 			park(session);
 			return;
 		}
-		err = session->revoked	? ERR_DENIED
-		      : session->idling ? end_idle(session)
-					: serve_command(session);
+		err = session->dismissed ? session->dismissed
+		      : session->idling	 ? end_idle(session)
+					 : serve_command(session);
 		/* Behind a command that has come already, more output will follow. */
 		imap_flush(session, stream_input(session->stream).size == 0);
 	}

@@ -52,7 +52,7 @@ struct imap_session {
 	enum imap_state state;
 	struct mailbox *mailbox;    /* from authentication on */
 	struct mailbox_watch watch; /* of the mailbox */
-	bool revoked;		    /* the account may not be used any more */
+	enum err dismissed;	    /* why the mailbox is of no more use to it */
 	struct view *view;	    /* while selected */
 	unsigned failed_logins;
 	unsigned bad_streak;	   /* BAD replies one after another */

@@ -275,7 +275,7 @@ enum err view_store(struct view *view, const uint32_t *sequences, size_t count,
 		    size_t keyword_count, bool silent)
 {
 	struct mailbox *mailbox = view_mailbox(view);
-	const struct folder *folder = mailbox_folder_state(mailbox, view_folder(view));
+	const struct folder *folder;
 	struct selection selection = {0};
 	struct store store = {0};
 	struct parts parts = {0};
@@ -283,6 +283,10 @@ enum err view_store(struct view *view, const uint32_t *sequences, size_t count,
 
 	if (view_read_only(view))
 		return ERR_DENIED;
+	err = mailbox_settle_failure(mailbox);
+	if (err)
+		return err;
+	folder = mailbox_folder_state(mailbox, view_folder(view));
 	if (!folder)
 		return ERR_NOTFOUND;
 	err = mode == STORE_REMOVE ? ERR_OK

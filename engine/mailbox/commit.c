@@ -145,6 +145,7 @@ static WAITS enum err start_term(struct mailbox *mailbox)
 	mailbox->term++;
 	mailbox->context_of = ID128_ZERO;
 	mailbox->promised = true;
+	mailbox->unresolved = false;
 	return ERR_OK;
 }
 
@@ -160,6 +161,13 @@ enum err mailbox_begin_term(struct mailbox *mailbox)
 	}
 	gate_leave(&mailbox->term_gate);
 	return err;
+}
+
+enum err mailbox_settle_failure(struct mailbox *mailbox)
+{
+	if (!mailbox->unresolved || PLANTED(failure_left_open))
+		return ERR_OK;
+	return mailbox_begin_term(mailbox);
 }
 
 /* ---- one entry ---- */
@@ -298,7 +306,7 @@ static WAITS enum err apply_batch(struct batch *batch)
 	if (silent)
 		view_silent_end(silent);
 	if (err)
-		mailbox->broken = true;
+		mailbox_break(mailbox);
 	return err;
 }
 
@@ -326,6 +334,7 @@ static WAITS enum err append_batch(struct batch *batch)
 	if (!err)
 		return apply_batch(batch);
 	end_term(mailbox);
+	mailbox->unresolved = true;
 	if (err == ERR_FENCED || err == ERR_CONFLICT) {
 		enum err renewed = home_renew_writer(home, batch->writer);
 
@@ -578,7 +587,14 @@ static WAITS enum err reserve_more(struct mailbox *mailbox, struct id128 id, uin
 
 enum err mailbox_uids_enter(struct mailbox *mailbox)
 {
-	return gate_enter(&mailbox->uid_gate, TASK_FOREVER);
+	enum err err = gate_enter(&mailbox->uid_gate, TASK_FOREVER);
+
+	if (err)
+		return err;
+	err = mailbox_settle_failure(mailbox);
+	if (err)
+		gate_leave(&mailbox->uid_gate);
+	return err;
 }
 
 void mailbox_uids_leave(struct mailbox *mailbox)

@@ -204,6 +204,22 @@ void mailbox_watch_stop(struct mailbox *mailbox, struct mailbox_watch *watch)
 		*link = watch->next;
 }
 
+static void dismiss_sessions(struct mailbox *mailbox, enum err why)
+{
+	while (mailbox->session_watches) {
+		struct mailbox_watch *watch = mailbox->session_watches;
+
+		mailbox->session_watches = watch->next;
+		watch->dismissed(watch->context, why);
+	}
+}
+
+void mailbox_break(struct mailbox *mailbox)
+{
+	mailbox->broken = true;
+	dismiss_sessions(mailbox, ERR_UNAVAILABLE);
+}
+
 static bool is_active(const struct mailbox *mailbox)
 {
 	const struct account_source *accounts = &mailbox->home->options.accounts;
@@ -224,12 +240,7 @@ static void revoke_inactive(struct home *home)
 		if (mailbox->retired || !mailbox->ready || is_active(mailbox))
 			continue;
 		mailbox->retired = true;
-		while (mailbox->session_watches) {
-			struct mailbox_watch *watch = mailbox->session_watches;
-
-			mailbox->session_watches = watch->next;
-			watch->revoked(watch->context);
-		}
+		dismiss_sessions(mailbox, ERR_DENIED);
 		if (!mailbox->users)
 			mailbox_destroy(mailbox);
 	}

@@ -116,6 +116,7 @@ struct mailbox {
 	struct id128 id;
 	uint64_t epoch, term;
 	bool promised;
+	bool unresolved; /* an append failed, and nobody knows yet what came of it */
 	struct promise_result promise;
 	struct id128 context_of; /* the writer whose entries carry our context already */
 	bool group_broken;	 /* a part of the group being written failed */
@@ -206,6 +207,13 @@ WAITS MUST_USE enum err mailbox_await(struct mailbox *mailbox, struct change *ch
 WAITS MUST_USE enum err mailbox_commit(struct mailbox *mailbox, struct change *change);
 /* R1, R3: promises, then reads what a majority holds; unless that was done. */
 WAITS MUST_USE enum err mailbox_begin_term(struct mailbox *mailbox);
+/*
+ * INV 5, before a change is made out of the state: when an append failed, finds out what came of it.
+ * Who enters the UID gate need not ask.
+ */
+WAITS MUST_USE enum err mailbox_settle_failure(struct mailbox *mailbox);
+/* Its state is not to be shown any more: tells its sessions, whose clients log in again. */
+void mailbox_break(struct mailbox *mailbox);
 /*
  * Stamping: enter the UID gate, reserve for each folder, then without waiting check
  * mailbox_reserved(), take, and enqueue; leave the gate. So UIDs go into the stream in their order.

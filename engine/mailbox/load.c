@@ -282,11 +282,11 @@ enum err mailbox_catch_up(struct mailbox *mailbox, bool *complete)
 		err = retry_unopened(&reading);
 	/* Half of an entry may be in the state; or another home's manifest has replaced entries. */
 	if (reading.err || err == ERR_STALE)
-		mailbox->broken = true;
+		mailbox_break(mailbox);
 	/* Another home has been here, and its messages cannot be shown as they are: start anew. */
 	if (!err && mailbox->ready && mailbox->home->counters.entries_read != read_before &&
 	    restamp_any(&mailbox->state)) {
-		mailbox->broken = true;
+		mailbox_break(mailbox);
 		err = ERR_UNAVAILABLE;
 	}
 	reading_finish(&reading);

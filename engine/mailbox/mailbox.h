@@ -75,9 +75,13 @@ WAITS MUST_USE enum err home_login(struct home *home, struct bytes address, stru
 				   const char *peer, struct mailbox **out);
 void mailbox_release(struct mailbox **mailbox);
 
-/* Of a session: told once, from the loop, when its account was disabled or deleted. */
+/*
+ * Of a session: told once, without waiting inside, that it gets nothing from the mailbox any more.
+ * ERR_DENIED: the account was disabled or deleted; ERR_UNAVAILABLE: what this process had of the
+ * mailbox is not what it is, and the client has to log in again.
+ */
 struct mailbox_watch {
-	void (*revoked)(void *context);
+	void (*dismissed)(void *context, enum err why);
 	void *context;
 	struct mailbox_watch *next; /* the mailbox's own */
 };

@@ -121,6 +121,9 @@ const char *const *view_keywords(const struct view *view, size_t *count)
 enum err view_resolve(const struct view *view, uint32_t sequence, struct folder **folder,
 		      uint32_t *slot)
 {
+	/* What is in the state may never have been meant to be seen. */
+	if (view->mailbox->broken)
+		return ERR_UNAVAILABLE;
 	*folder = mailbox_folder_state(view->mailbox, view->folder);
 	if (!*folder)
 		return ERR_NOTFOUND;
