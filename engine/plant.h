@@ -36,6 +36,7 @@
 	X(journal_ack_one_replica, "one replica's sync acknowledges an append")                    \
 	X(minority_shown, "readers visit what no quorum holds, and write nothing back")            \
 	X(failure_left_open, "a home goes on before it knows what came of an append that failed")  \
+	X(orphans_wait, "summaries of messages that are gone wait to be packed")                   \
 	X(fence_ignored, "a replica accepts a write under a lower epoch")                          \
 	X(restamp_uid_stays, "a UID that some home's clients may miss stays what it is")           \
 	X(restamp_modseq_stays, "a modseq that some home's clients may miss stays what it is")     \

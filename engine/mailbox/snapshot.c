@@ -14,6 +14,7 @@
 #include "engine/mailbox/array.h"
 #include "engine/mailbox/merge.h"
 #include "engine/mailbox/pages.h"
+#include "engine/plant.h"
 
 #define SNAPSHOT_BYTES (1024u * 1024)
 #define SNAPSHOT_PENDING (2u * 1024 * 1024)
@@ -494,11 +495,36 @@ static WAITS enum err pack_block(struct mailbox *mailbox, bool *more)
 	return err;
 }
 
+/* What waits for messages that nobody has any more would make a snapshot due after every entry. */
+static enum err drop_orphans(struct mailbox *mailbox)
+{
+	struct map named;
+	enum err err = ERR_OK;
+
+	if (PLANTED(orphans_wait))
+		return ERR_OK;
+	map_init(&named, sizeof(struct id128));
+	for (size_t i = 0; i < mailbox->state.folder_count && !err; i++) {
+		const struct collection *messages = &mailbox->state.folders[i]->messages;
+
+		for (size_t j = 0; j < messages->count && !err; j++) {
+			const struct message_state *message = collection_at(messages, j);
+
+			if (summaries_waiting(mailbox->summaries, message->blob).size)
+				err = map_put(&named, &message->blob, mailbox);
+		}
+	}
+	if (!err)
+		err = summaries_keep_waiting(mailbox->summaries, &named);
+	map_finish(&named);
+	return err;
+}
+
 /* On full disks they go on waiting: the manifest frees space, the cache does not. */
 static WAITS enum err pack_summaries(struct mailbox *mailbox)
 {
 	bool more = true;
-	enum err err = ERR_OK;
+	enum err err = drop_orphans(mailbox);
 
 	while (!err && more)
 		err = pack_block(mailbox, &more);

@@ -161,6 +161,28 @@ void summaries_drop_waiting(struct summaries *summaries, struct id128 blob)
 	memory_free(waiting);
 }
 
+enum err summaries_keep_waiting(struct summaries *summaries, const struct map *named)
+{
+	struct buf orphans = {0};
+	size_t position = 0;
+	const void *blob;
+	enum err err;
+
+	while (map_next(&summaries->waiting, &position, &blob)) {
+		if (!map_get(named, blob))
+			buf_put(&orphans, blob, sizeof(struct id128));
+	}
+	err = orphans.err;
+	for (size_t at = 0; !err && at < orphans.size; at += sizeof(struct id128)) {
+		struct id128 orphan;
+
+		memcpy(&orphan, orphans.data + at, sizeof(orphan));
+		summaries_drop_waiting(summaries, orphan);
+	}
+	buf_finish(&orphans);
+	return err;
+}
+
 enum err summaries_added(void *context, const struct operation_add *add, uint32_t *cache)
 {
 	struct summaries *summaries = context;

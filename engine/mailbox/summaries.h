@@ -66,6 +66,12 @@ struct bytes summaries_waiting(const struct summaries *summaries, struct id128 b
 MUST_USE enum err summaries_put(struct summaries *summaries, struct id128 blob,
 				struct bytes encoded);
 
+/*
+ * Drops what waits for blobs that are not among the keys of `named`: of messages that were expunged
+ * before anything was packed. ERR_NOMEM: all stay.
+ */
+MUST_USE enum err summaries_keep_waiting(struct summaries *summaries, const struct map *named);
+
 /* What goes into a block. */
 struct summary_item {
 	struct id128 blob;
