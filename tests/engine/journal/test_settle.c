@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/sim/plant.h"
+#include "tests/support/cut.h"
 #include "tests/support/journal_fixture.h"
 
 #define STREAM store_stream(1)
@@ -23,7 +24,7 @@ struct scene {
 	struct cond changed;
 	bool ended;
 	enum err err;
-	bool shown, gone; /* what a planted bug does */
+	bool shown, gone; /* or acknowledged, and gone: what a planted bug does */
 };
 
 static void run(void (*act)(void *argument), struct scene *scene)
@@ -204,6 +205,39 @@ static void test_nobody_waits_for_what_is_fenced(void **state)
 	run(fence_what_is_under_way, &scene);
 }
 
+/* ---- what an acknowledgement promises ---- */
+
+static void lose_the_holder(void *argument)
+{
+	struct scene *scene = argument;
+	struct cut cut;
+
+	open_new(scene);
+	cut_init(&cut, scene->store.journal);
+	cut_all_but(&cut, 0, CUT_MUTE);
+	start_append(scene);
+	scene->shown = await_append(scene) == ERR_OK;
+	/* Its writer ends, and then the one volume that has it. */
+	journal_writer_destroy(&scene->store.writer);
+	cut_only(&cut, 0, CUT_SILENT);
+	scene->gone = count(scene) == 0;
+	cut_finish(&cut);
+	store_close(&scene->store);
+}
+
+static void test_one_replica_acknowledges_nothing(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	run(lose_the_holder, &scene);
+	assert_true(!scene.shown && scene.gone);
+	plant_set(PLANT_journal_ack_one_replica, true);
+	run(lose_the_holder, &scene);
+	assert_true(scene.shown && scene.gone);
+	plant_reset();
+}
+
 /* ---- alone ---- */
 
 static void read_alone(void *argument)
@@ -244,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_what_cannot_be_written_back_is_not_shown),
 		cmocka_unit_test(test_what_is_under_way_is_not_shown),
 		cmocka_unit_test(test_nobody_waits_for_what_is_fenced),
+		cmocka_unit_test(test_one_replica_acknowledges_nothing),
 		cmocka_unit_test(test_one_volume_shows_what_it_holds),
 	};
 
