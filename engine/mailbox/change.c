@@ -63,16 +63,18 @@ static enum err select_messages(const struct view *view, const uint32_t *sequenc
 {
 	size_t total = sequences ? count : view_count(view);
 	bool sorted = true;
+	enum err err = ERR_OK;
 
 	*out = (struct selection){.uids = memory_array(total, sizeof(*out->uids))};
 	if (!out->uids)
 		return ERR_NOMEM;
-	for (size_t i = 0; i < total; i++) {
+	for (size_t i = 0; i < total && (!err || err == ERR_NOTFOUND); i++) {
 		uint32_t sequence = sequences ? sequences[i] : (uint32_t)i + 1, slot;
 		const struct message_state *message;
 		struct folder *folder;
 
-		if (view_resolve(view, sequence, &folder, &slot))
+		err = view_resolve(view, sequence, &folder, &slot);
+		if (err)
 			continue;
 		message = &folder->messages.slots[slot];
 		if (wanted && !wanted(message, context))
@@ -83,7 +85,7 @@ static enum err select_messages(const struct view *view, const uint32_t *sequenc
 	/* A superseded UID stands where its message no longer is. */
 	if (!sorted)
 		qsort(out->uids, out->count, sizeof(*out->uids), by_uid);
-	return ERR_OK;
+	return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
 /* From *next on, as many as one operation takes; *next is then the first that is left. */

@@ -169,10 +169,10 @@ static void leave(struct mailbox **mailbox, struct view **view)
 	mailbox_release(mailbox);
 }
 
-/* UIDs 1 to 4 in INBOX, of which a stranger has seen 1 and 2, and works. */
-static void prepare(void *argument)
+/* UIDs 1 to 4 in INBOX, of which a stranger has seen 1 and 2. */
+static WAITS void fill_inbox(struct post *post, struct mailbox **out_mailbox,
+			     struct view **out_view)
 {
-	struct post *post = argument;
 	struct scene *scene = scene_of(post);
 	struct mailbox *mailbox;
 	struct view *view;
@@ -194,6 +194,18 @@ static void prepare(void *argument)
 		scene->emails[i] = message.email_id;
 	}
 	scene->modseq = view_highest_modseq(view);
+	*out_mailbox = mailbox;
+	*out_view = view;
+}
+
+/* It works while nobody is there. */
+static void prepare(void *argument)
+{
+	struct post *post = argument;
+	struct mailbox *mailbox;
+	struct view *view;
+
+	fill_inbox(post, &mailbox, &view);
 	leave(&mailbox, &view);
 	post_close(post);
 	post_open(post);
@@ -286,6 +298,60 @@ static void test_a_home_mends(void **state)
 	post.context = &scene;
 	post_run(&post, prepare);
 	post_run(&post, mend_and_look);
+	stranger_ends(&scene.stranger);
+	post_finish(&post);
+}
+
+/* ---- a home that is running ---- */
+
+static void dismissed(void *context, enum err why)
+{
+	*(enum err *)context = why;
+}
+
+/* Nothing of it is shown; its sessions are told to come again, and find it mended. */
+static void meet_while_running(void *argument)
+{
+	struct post *post = argument;
+	enum err why = ERR_OK;
+	struct mailbox_watch watch = {.dismissed = dismissed, .context = &why};
+	struct mailbox *mailbox;
+	struct view *view;
+	struct message message;
+	uint32_t sequence = 1;
+
+	fill_inbox(post, &mailbox, &view);
+	mailbox_watch_start(mailbox, &watch);
+	stranger_works(post);
+	assert_int_equal(task_sleep(1000), ERR_OK);
+	assert_int_equal(why, ERR_UNAVAILABLE);
+	post_assert_sync(view, true, "");
+	assert_int_equal(view_count(view), 4);
+	assert_int_equal(view_message(view, 1, &message), ERR_UNAVAILABLE);
+	assert_int_equal(view_store(view, &sequence, 1, STORE_ADD, FLAG_SEEN, NULL, 0, false),
+			 ERR_UNAVAILABLE);
+	assert_int_equal(restamps(post), 0);
+	mailbox_watch_stop(mailbox, &watch);
+	leave(&mailbox, &view);
+	assert_int_equal(home_unlocked_count(engine_home(post->engine)), 0);
+	mailbox = post_login(post, ADDRESS, PASSWORD);
+	assert_int_equal(restamps(post), 3);
+	view = post_view(mailbox, "INBOX");
+	assert_mended(post, view);
+	assert_superseded(mailbox);
+	leave(&mailbox, &view);
+	post_close(post);
+}
+
+static void test_a_running_home_starts_anew(void **state)
+{
+	struct scene scene = {.cut = 0};
+	struct post post;
+
+	(void)state;
+	post_init(&post);
+	post.context = &scene;
+	post_run(&post, meet_while_running);
 	stranger_ends(&scene.stranger);
 	post_finish(&post);
 }
@@ -684,6 +750,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_home_mends),
+		cmocka_unit_test(test_a_running_home_starts_anew),
 		cmocka_unit_test(test_power_fails_while_mending),
 		cmocka_unit_test(test_power_fails_while_copying),
 		cmocka_unit_test(test_nothing_comes_back),

@@ -33,7 +33,6 @@ static const struct hunt hunts[] = {
 	{PLANT_mirror_dropped_before_votes, "store", store_run, 20},
 	{PLANT_parity_over_stale_bytes, "store", store_run, 60},
 	{PLANT_wrong_matrix_row, "store", store_run, 20},
-	{PLANT_journal_ack_one_replica, "mending", mending_run, 60},
 	{PLANT_repair_from_rotten, "mending", mending_run, 60},
 	{PLANT_rebuild_wrong_row, "mending", mending_run, 20},
 	{PLANT_stale_volume_trusted, "mending", mending_run, 60},
