@@ -466,8 +466,26 @@ bool set_is_whole(const struct blobs *blobs, uint64_t set)
 }
 
 /*
- * Whether one of the successors stands for the set, and says so in the directory and not only in
- * a header. One that a crash left unfinished is finished first.
+ * Before the set's last columns go: what leads on from it may be known from a header alone, which
+ * goes with its column when that successor is taken over in its turn.
+ */
+static WAITS enum err publish_successors(struct blobs *blobs, uint64_t set)
+{
+	const struct directory_record *record = directory_store_get(blobs->directory, set);
+	struct directory_record change = {.set = set};
+	enum err err = ERR_OK;
+
+	for (uint32_t i = 0; err == ERR_OK && record != NULL && i < record->successors.count; i++)
+		err = directory_add_successor(&change, directory_get_successor(record, i));
+	if (err == ERR_OK)
+		err = directory_store_publish(blobs->directory, &change);
+	directory_record_finish(&change);
+	return err;
+}
+
+/*
+ * Whether one of the successors stands for the set. One that a crash left unfinished is finished
+ * first.
  */
 static WAITS enum err is_succeeded(struct blobs *blobs, uint64_t set, bool *out)
 {
@@ -490,6 +508,13 @@ static WAITS enum err is_succeeded(struct blobs *blobs, uint64_t set, bool *out)
 	return err;
 }
 
+static WAITS enum err evacuate_succeeded(struct finish *finish)
+{
+	enum err err = publish_successors(finish->blobs, finish->set);
+
+	return err == ERR_OK ? evacuate_set(finish) : err;
+}
+
 enum err finish_set(struct blobs *blobs, uint64_t set)
 {
 	struct finish *finish = memory_allocate(sizeof(*finish));
@@ -507,8 +532,10 @@ enum err finish_set(struct blobs *blobs, uint64_t set)
 		err = finish_ask(finish, SET_ASK);
 	if (err == ERR_OK && was_never_written(finish))
 		err = finish_remove(finish);
+	else if (err == ERR_OK && succeeded)
+		err = evacuate_succeeded(finish);
 	else if (err == ERR_OK)
-		err = succeeded ? evacuate_set(finish) : follow_plan(finish);
+		err = follow_plan(finish);
 	memory_free(finish);
 	return err == ERR_NOTFOUND ? ERR_OK : err;
 }
