@@ -338,5 +338,6 @@ enum err mailbox_load(struct mailbox *mailbox)
 
 	if (!err)
 		err = mailbox_catch_up(mailbox, NULL);
-	return err;
+	/* Another home's manifest has taken the place of the one that was being read. */
+	return err == ERR_STALE || err == ERR_NOTFOUND ? ERR_UNAVAILABLE : err;
 }
