@@ -34,10 +34,10 @@ static WAITS enum err check_proof(const struct replica *replica, struct journal_
 	err = log_read(segment->log, replica->applied_start, RECORD_HEADER_SIZE, &header);
 	if (err == ERR_OK)
 		err = record_decode(header.data, &record);
-	if (err == ERR_OK && (record.set != position.segment ||
-			      record.offset != replica->applied_start ||
-			      record.offset + record_size(record.payload_size) != position.offset ||
-			      !hash128_equal(record.running, replica->applied_running)))
+	if (err == ERR_OK &&
+	    (record.set != position.segment || record.offset != replica->applied_start ||
+	     record.offset + record_size(record.payload_size) != position.offset ||
+	     !hash128_equal(record.running, replica->applied_running)))
 		err = ERR_STALE;
 	buf_finish(&header);
 	/* Whatever is wrong with it, a scan of everything finds out. */

@@ -108,9 +108,8 @@ static enum err check_header(const struct segments *segments, uint64_t number,
 static WAITS enum err open_segment(struct segments *segments, uint64_t number)
 {
 	char name[NAME_SIZE];
-	const struct log_options options = {.name = name,
-					    .set = number,
-					    .column = RECORD_NO_COLUMN};
+	const struct log_options options = {
+		.name = name, .set = number, .column = RECORD_NO_COLUMN};
 	struct buf header = {0};
 	struct log *log = NULL;
 	struct segment *segment;
