@@ -2,7 +2,10 @@
 /* What people read on the way, and the document for programs at the end. */
 #include "tools/aerofsck/aerofsck.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,19 +42,46 @@ static void note_interrupt(int number)
 	interrupted = number;
 }
 
-/* One line of an answer. The loop's own handlers would let the read go on, and nobody hear of it. */
-static bool read_answer(char *line, int size)
+/* Octet by octet: what poll() must hear of cannot lie in a buffer of stdio's. */
+static bool read_line(char *line, size_t size)
+{
+	size_t length = 0;
+	char octet = 0;
+
+	while (octet != '\n' && read(STDIN_FILENO, &octet, 1) == 1)
+		if (length < size - 1)
+			line[length++] = octet;
+	line[length] = 0;
+	return octet == '\n';
+}
+
+/*
+ * The loop's own handlers would let the read go on, and nobody hear of it. Signals are let in while
+ * it waits only, so that none comes between looking and waiting.
+ */
+static bool read_answer(const char *prompt, char *line, size_t size)
 {
 	const struct sigaction own = {.sa_handler = note_interrupt};
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 	struct sigaction on_interrupt, on_termination;
+	sigset_t blocked, before;
 	bool answered;
 
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGINT);
+	sigaddset(&blocked, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &blocked, &before);
 	interrupted = 0;
 	sigaction(SIGINT, &own, &on_interrupt);
 	sigaction(SIGTERM, &own, &on_termination);
-	answered = fgets(line, size, stdin) != NULL;
+	fputs(prompt, stdout);
+	fflush(stdout);
+	while (ppoll(&input, 1, NULL, &before) < 0 && errno == EINTR && interrupted == 0)
+		;
+	answered = interrupted == 0 && read_line(line, size);
 	sigaction(SIGINT, &on_interrupt, NULL);
 	sigaction(SIGTERM, &on_termination, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (interrupted != 0)
 		raise(interrupted);
 	return answered && interrupted == 0;
@@ -59,12 +89,11 @@ static bool read_answer(char *line, int size)
 
 static bool ask(struct invocation *invocation, const char *question, bool default_answer)
 {
-	char line[64];
+	char prompt[160], line[64];
 
+	snprintf(prompt, sizeof(prompt), "  %s? [%s/a] ", question, default_answer ? "Y/n" : "y/N");
 	for (;;) {
-		printf("  %s? [%s/a] ", question, default_answer ? "Y/n" : "y/N");
-		fflush(stdout);
-		if (!read_answer(line, sizeof(line))) {
+		if (!read_answer(prompt, line, sizeof(line))) {
 			putchar('\n');
 			invocation->mode = FSCK_NO;
 			return false;
