@@ -212,8 +212,8 @@ static void send_bytes(struct stream *stream, struct bytes bytes)
 	}
 }
 
-/* "* 3 FETCH (UID 7 FLAGS (...))" and nothing else. */
-static bool is_flags_line(struct bytes line)
+/* "* 3 FETCH (UID 7 FLAGS (\Deleted ...))" and nothing else. */
+static bool is_of_deleted(struct bytes line)
 {
 	char text[200];
 	int end = 0;
@@ -221,7 +221,7 @@ static bool is_flags_line(struct bytes line)
 	snprintf(text, sizeof(text), "%.*s", (int)line.size, (const char *)line.data);
 	if (sscanf(text, "* %*u FETCH (FLAGS (%*[^)]%n", &end) == 0 && end == 0)
 		(void)sscanf(text, "* %*u FETCH (UID %*u FLAGS (%*[^)]%n", &end);
-	return end != 0 && strcmp(text + end, "))\r\n") == 0;
+	return end != 0 && strcmp(text + end, "))\r\n") == 0 && strstr(text, "\\Deleted") != NULL;
 }
 
 static void expect(struct stream *stream, const struct item *item)
@@ -235,7 +235,7 @@ static void expect(struct stream *stream, const struct item *item)
 	do {
 		err = stream_line(stream, 70000, in_ms(10000), &line);
 		as_wanted = err == ERR_OK && bytes_equal(line, bytes_of_buf(&wanted));
-	} while (err == ERR_OK && !as_wanted && run.world->chatty && is_flags_line(line));
+	} while (err == ERR_OK && !as_wanted && run.world->chatty && is_of_deleted(line));
 	if (as_wanted) {
 		buf_finish(&wanted);
 		return;

@@ -35,8 +35,8 @@ struct transcript_world {
 	WAITS bool (*act)(const char *deed);
 	uint32_t (*uidvalidity)(const char *folder);
 	/*
-	 * It may tell of flags more often than the transcript has it: of a change that was asked
-	 * to be silent, of a message that is about to go. RFC 3501, 7: a client takes them any time.
+	 * It may tell of \Deleted before the message goes, where the transcript has both at once.
+	 * RFC 3501, 7: a client takes it any time.
 	 */
 	bool chatty;
 	/* It is dear to make: only whole and in chunks, once each. */
