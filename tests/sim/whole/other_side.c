@@ -73,6 +73,16 @@ static bool has_content(const struct buf *bytes, const struct other_blob *blob)
 	return same;
 }
 
+/* Released unnamed: nobody may name it any more, whoever wakes up. */
+static void release_upload(struct other_side *other)
+{
+	if (other->upload == NULL)
+		return;
+	blob_upload_release(&other->upload);
+	if (other->count != 0 && other->blobs[other->count - 1].state == OTHER_UPLOADED)
+		other->blobs[other->count - 1].state = OTHER_GIVEN_UP;
+}
+
 static WAITS void upload(struct other_side *other)
 {
 	struct other_blob blob = {.number = ++other->numbers, .state = OTHER_UPLOADED};
@@ -80,8 +90,7 @@ static WAITS void upload(struct other_side *other)
 	uint8_t *bytes = sim_allocate(SIZE_MAX_BYTES);
 	enum err err;
 
-	if (other->upload != NULL)
-		blob_upload_release(&other->upload);
+	release_upload(other);
 	fill(blob.number, bytes, SIZE_MAX_BYTES);
 	err = blob_upload_open(other->store, env_random_id(sched_env(task_sched())), other->tag,
 			       &other->upload);
@@ -245,9 +254,7 @@ enum err other_side_settle(struct other_side *other)
 	bool more = true, complete = true;
 	enum err err = join(other);
 
-	if (other->upload != NULL)
-		blob_upload_release(&other->upload);
-
+	release_upload(other);
 	while (err == ERR_OK && more && complete) {
 		struct vector after = {0};
 
