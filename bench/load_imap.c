@@ -174,7 +174,7 @@ static void run_idle(const struct target *target, const char *lmtp_address, uint
 	uint64_t exists = imap_client_run(client, "SELECT INBOX").exists;
 	struct load_samples samples = {0};
 	int lmtp = load_connect(lmtp_address);
-	char recipient[256];
+	char sender[64], recipient[256];
 
 	corpus_make(&corpus, CORPUS_SMALL);
 	snprintf(recipient, sizeof(recipient), "RCPT TO:<%s>\r\n", target->user);
@@ -186,7 +186,10 @@ static void run_idle(const struct target *target, const char *lmtp_address, uint
 		uint64_t begun_us;
 
 		nanosleep(&pause, NULL);
-		lmtp_command(lmtp, "MAIL FROM:<sender@example.net>\r\n", '2');
+		/* Another run has the same mails: from the same sender they would be repetitions. */
+		snprintf(sender, sizeof(sender), "MAIL FROM:<s%llu@example.net>\r\n",
+			 (unsigned long long)load_now_us());
+		lmtp_command(lmtp, sender, '2');
 		lmtp_command(lmtp, recipient, '2');
 		lmtp_command(lmtp, "DATA\r\n", '3');
 		load_send(lmtp, corpus_mail(&corpus, i));
