@@ -37,7 +37,6 @@ static const struct hunt hunts[] = {
 	{PLANT_rebuild_wrong_row, "mending", mending_run, 20},
 	{PLANT_stale_volume_trusted, "mending", mending_run, 60},
 	{PLANT_journal_ack_one_replica, "mending", mending_run, 60},
-	{PLANT_minority_shown, "mailbox", mailbox_run, 60},
 	{PLANT_uid_reused_after_restart, "mailbox", mailbox_run, 20},
 	{PLANT_successor_unfinished, "mailbox", mailbox_run, 20},
 	{PLANT_reclaim_ignores_writers, "mailbox", mailbox_run, 20},
